@@ -1,0 +1,1 @@
+"""An asyncio client of an engine process, and the process it may own."""

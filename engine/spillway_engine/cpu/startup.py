@@ -1,0 +1,55 @@
+"""Makes a Llama-family model ready on a CPU: reads, packs, compiles, and measures how exact it is."""
+
+import time
+from pathlib import Path
+
+from spillway_engine.cpu.runner import CpuRunner, block_bytes
+from spillway_engine.cpu.weights import load_weights, weight_bytes
+from spillway_engine.errors import MemoryBudgetError
+from spillway_engine.exactness import measure_exactness
+from spillway_engine.machine import available_bytes, num_threads
+from spillway_engine.model.checkpoint import Checkpoint
+from spillway_engine.model.config import ModelShape, choose_dtype
+from spillway_engine.model.decoder import DecoderTensors
+from spillway_engine.prepared import Prepared, Report
+from spillway_engine.settings import EngineSettings
+from spillway_engine.sizing import size_engine
+
+_WORTH_A_TEAM = 32 << 20
+"""Bytes of weights below which one thread is faster than a team: a phase takes no longer than the barrier behind it."""
+
+
+def prepare_native(
+    settings: EngineSettings, path: Path, shape: ModelShape, eos_token_ids: tuple[int, ...], report: Report
+) -> Prepared:
+    """Load the model in `path`. Raises `ModelError`, `SettingsError` or `MemoryBudgetError`."""
+    with Checkpoint(path) as checkpoint:
+        dtype = choose_dtype(settings.dtype, shape.dtype or checkpoint.dtype)
+        free = available_bytes()
+        needed = weight_bytes(shape, dtype)
+        if needed > free:
+            raise MemoryBudgetError(f"the weights of {path} take {needed >> 20} MiB; {free >> 20} MiB are free")
+        one_block = block_bytes(shape, dtype, settings.block_size)
+        limits = size_engine(
+            settings,
+            max_positions=shape.max_position_embeddings,
+            blocks_within=lambda budget: budget // one_block,
+            free_bytes=free - needed,
+        )
+        tensors = DecoderTensors(checkpoint, shape, dtype)
+        weights = load_weights(
+            tensors, shape, dtype, limits.max_model_len, lambda share: report("loading weights", share)
+        )
+    runner = CpuRunner(
+        shape,
+        weights,
+        limits,
+        dtype=dtype,
+        threads=settings.threads or (num_threads() if needed >= _WORTH_A_TEAM else 1),
+        eos_token_ids=eos_token_ids,
+    )
+    report("warming up", 0.0)
+    started = time.monotonic()
+    exactness = measure_exactness(runner.logits, vocab_size=shape.vocab_size, limits=limits)
+    warmup_s = time.monotonic() - started
+    return Prepared(runner=runner, limits=limits, vocab_size=shape.vocab_size, exactness=exactness, warmup_s=warmup_s)

@@ -1,0 +1,298 @@
+"""LLVM vector code as numba intrinsics: the multiply-accumulate tile that all matrix work is made of, and atomics.
+
+The tile multiplies a few rows of float32 with a panel of stored weights or cache entries::
+
+            ┌ 16 ┬ 16 ┬ 16 ┐            panel: depth x (vectors * 16), float32, bfloat16 or float16
+            │    │    │    │ depth      widened to float32 on the way into a register
+            └────┴────┴────┘
+    ┌depth┐ ┌────┬────┬────┐
+    │     │ │    │    │    │ rows       rows * vectors accumulators, all in registers
+    └─────┘ └────┴────┴────┘
+
+Each output is one chain of fused multiply-adds over the depth, first to last: its bits do not depend on how many rows
+or vectors are computed beside it. LLVM maps sixteen lanes to one AVX-512 register, two of AVX2, or four of NEON.
+"""
+
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 16
+"""float32 lanes of a vector."""
+
+MAX_ROWS = 8
+"""Rows of a tile: 8 x 3 accumulators leave AVX-512's 32 registers room for a line of the panel."""
+
+PREFETCH_BYTES = 4096
+"""How far ahead of its reads a tile asks for panel bytes: a page, where hardware prefetchers stop (+30 % bandwidth)."""
+
+_F32 = ir.FloatType()
+_F16 = ir.HalfType()
+_I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_LANES_F32 = ir.VectorType(_F32, LANES)
+_LANES_I32 = ir.VectorType(_I32, LANES)
+_ZERO = ir.Constant(_LANES_F32, [0.0] * LANES)
+_UNDEFINED = ir.Constant(_LANES_F32, ir.Undefined)
+
+
+def _widen_float32(builder: Any, address: Any) -> Any:
+    vector = builder.load(builder.inttoptr(address, _LANES_F32.as_pointer()))
+    vector.align = 4
+    return vector
+
+
+def _widen_bfloat16(builder: Any, address: Any) -> Any:
+    half = builder.load(builder.inttoptr(address, ir.VectorType(_I16, LANES).as_pointer()))
+    half.align = 2
+    wide = builder.shl(builder.zext(half, _LANES_I32), ir.Constant(_LANES_I32, [16] * LANES))
+    return builder.bitcast(wide, _LANES_F32)
+
+
+def _widen_float16(builder: Any, address: Any) -> Any:
+    half = builder.load(builder.inttoptr(address, ir.VectorType(_F16, LANES).as_pointer()))
+    half.align = 2
+    return builder.fpext(half, _LANES_F32)
+
+
+STORAGE: dict[types.Type, tuple[int, Any]] = {
+    types.float32: (4, _widen_float32),
+    types.uint16: (2, _widen_bfloat16),
+    types.int16: (2, _widen_float16),
+}
+"""How stored numbers are read, by the numba type of the array that holds them: bytes each, and the widening load.
+
+numpy has no bfloat16, and numba no float16 on a CPU: bits travel as uint16 (bfloat16) and int16 (float16).
+"""
+
+
+def _array_address(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    return builder.ptrtoint(context.make_array(array_type)(context, builder, array).data, _I64)
+
+
+@intrinsic(prefer_literal=True)
+def tile(  # type: ignore[no-untyped-def]
+    typing_context, vectors, stream, rows, adds, out, out_at, out_stride, left, left_at, left_stride, panel, panel_at,
+    panel_stride, depth,
+):  # fmt: skip
+    """Compute `out[r, j] = sum_k left[r, k] * panel[k, j]` for 1 to `MAX_ROWS` rows and `vectors` * 16 columns.
+
+    `adds`: add the sums to what `out` holds. `stream` (0 or 1): prefetch the panel, for panels that come from memory.
+    It and `vectors` are literals; each number of rows is a piece of straight-line code behind a switch. Arrays are
+    flat; `*_at` are offsets and `*_stride` distances between rows, in elements.
+    """
+    literals = (vectors, stream)
+    if not all(isinstance(value, types.IntegerLiteral) for value in literals):
+        return None
+    num_vectors, streams = (value.literal_value for value in literals)
+    int64 = types.int64
+    signature = types.void(
+        vectors, stream, int64, types.boolean, out, int64, int64, left, int64, int64, panel, int64, int64, int64
+    )
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        rows_, adds_, out_, out_at_, out_stride_, left_, left_at_, left_stride_ = arguments[2:10]
+        panel_, panel_at_, stride_, depth_ = arguments[10:]
+        width = STORAGE[panel.dtype][0]
+        bases = _Operands(
+            out=_offset(builder, _array_address(context, builder, out, out_), out_at_, 4),
+            out_stride=out_stride_,
+            left=_offset(builder, _array_address(context, builder, left, left_), left_at_, 4),
+            left_stride=left_stride_,
+            panel=_offset(builder, _array_address(context, builder, panel, panel_), panel_at_, width),
+            panel_stride=stride_,
+            depth=depth_,
+            adds=adds_,
+        )
+        end = builder.function.append_basic_block("tile.end")
+        switch = builder.switch(rows_, end)
+        for num_rows in range(1, MAX_ROWS + 1):
+            case = builder.function.append_basic_block(f"tile.rows{num_rows}")
+            switch.add_case(_I64(num_rows), case)
+            builder.position_at_end(case)
+            _emit_tile(builder, bases, num_rows, num_vectors, STORAGE[panel.dtype], bool(streams))
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+class _Operands(NamedTuple):
+    """Addresses in bytes, strides in elements, as LLVM values."""
+
+    out: Any
+    out_stride: Any
+    left: Any
+    left_stride: Any
+    panel: Any
+    panel_stride: Any
+    depth: Any
+    adds: Any
+    """i1"""
+
+
+def _offset(builder: Any, base: Any, elements: Any, size: int) -> Any:
+    return builder.add(base, builder.mul(elements, _I64(size)))
+
+
+def _emit_tile(
+    builder: Any, at: _Operands, num_rows: int, num_vectors: int, storage: tuple[int, Any], streams: bool
+) -> None:
+    """Emit the depth loop of one tile and its stores, at the builder's position."""
+    width, widen = storage
+    module = builder.module
+    fma = cgutils.get_or_insert_function(module, ir.FunctionType(_LANES_F32, [_LANES_F32] * 3), "llvm.fma.v16f32")
+    left_rows = [_offset(builder, at.left, builder.mul(at.left_stride, _I64(r)), 4) for r in range(num_rows)]
+    num_cells = num_rows * num_vectors
+
+    entry = builder.block
+    loop = builder.function.append_basic_block("tile.depth")
+    done = builder.function.append_basic_block("tile.done")
+    builder.cbranch(builder.icmp_signed(">", at.depth, _I64(0)), loop, done)
+
+    builder.position_at_end(loop)
+    k = _phi(builder, _I64, [(_I64(0), entry)])
+    sums = [_phi(builder, _LANES_F32, [(_ZERO, entry)]) for _ in range(num_cells)]
+    line = _offset(builder, at.panel, builder.mul(k, at.panel_stride), width)
+    if streams:
+        _emit_prefetch(builder, line, num_vectors * LANES * width)
+    columns = [widen(builder, builder.add(line, _I64(v * LANES * width))) for v in range(num_vectors)]
+    updated = []
+    for r in range(num_rows):
+        scalar = builder.load(builder.inttoptr(_offset(builder, left_rows[r], k, 4), _F32.as_pointer()))
+        scalar.align = 4
+        lane0 = builder.insert_element(_UNDEFINED, scalar, _I32(0))
+        spread = builder.shuffle_vector(lane0, _UNDEFINED, ir.Constant(_LANES_I32, [0] * LANES))
+        updated += [builder.call(fma, [spread, columns[v], sums[r * num_vectors + v]]) for v in range(num_vectors)]
+    following = builder.add(k, _I64(1))
+    for phi, value in zip([k, *sums], [following, *updated], strict=True):
+        phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", following, at.depth), loop, done)
+
+    builder.position_at_end(done)
+    totals = [_phi(builder, _LANES_F32, [(_ZERO, entry), (value, loop)]) for value in updated]
+    pointers = []
+    for cell in range(num_cells):
+        r, v = divmod(cell, num_vectors)
+        row = _offset(builder, at.out, builder.mul(at.out_stride, _I64(r)), 4)
+        pointers.append(builder.inttoptr(builder.add(row, _I64(v * LANES * 4)), _LANES_F32.as_pointer()))
+    with builder.if_else(at.adds) as (then, otherwise):
+        with then:
+            for total, pointer in zip(totals, pointers, strict=True):
+                held = builder.load(pointer)
+                held.align = 4
+                builder.store(builder.fadd(held, total), pointer).align = 4
+        with otherwise:
+            for total, pointer in zip(totals, pointers, strict=True):
+                builder.store(total, pointer).align = 4
+
+
+def _phi(builder: Any, llvm_type: Any, incoming: list[tuple[Any, Any]]) -> Any:
+    phi = builder.phi(llvm_type)
+    for value, block in incoming:
+        phi.add_incoming(value, block)
+    return phi
+
+
+def _emit_prefetch(builder: Any, line: Any, num_bytes: int) -> None:
+    prefetch = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32]), "llvm.prefetch.p0"
+    )
+    for offset in range(0, num_bytes, 64):
+        ahead = builder.inttoptr(builder.add(line, _I64(PREFETCH_BYTES + offset)), _I8.as_pointer())
+        builder.call(prefetch, [ahead, _I32(0), _I32(3), _I32(1)])
+
+
+def _scalar_cast(source: types.Type, target: types.Type, llvm_target: Any) -> Any:
+    @intrinsic
+    def cast(typing_context, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.bitcast(arguments[0], llvm_target)
+
+        return target(source), codegen
+
+    return cast
+
+
+bits_of_float = _scalar_cast(types.float32, types.int32, _I32)
+"""The bits of a float32, as int32."""
+float_of_bits = _scalar_cast(types.int32, types.float32, _F32)
+"""The float32 with these bits."""
+
+
+@intrinsic
+def float_of_half_bits(typing_context, value):  # type: ignore[no-untyped-def]
+    """The float32 equal to the float16 with these bits (int16)."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.fpext(builder.bitcast(arguments[0], _F16), _F32)
+
+    return types.float32(types.int16), codegen
+
+
+@intrinsic
+def half_bits_of_float(typing_context, value):  # type: ignore[no-untyped-def]
+    """The bits (int16) of the float16 nearest to a float32, ties to even."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(builder.fptrunc(arguments[0], _F16), _I16)
+
+    return types.int16(types.float32), codegen
+
+
+def _atomic(name: str, result: types.Type, emit: Any, takes_value: bool) -> Any:
+    if takes_value:
+
+        @intrinsic
+        def operation(typing_context, array, index, value):  # type: ignore[no-untyped-def]
+            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                base = _array_address(context, builder, array, arguments[0])
+                address = builder.add(base, builder.mul(arguments[1], _I64(8)))
+                return emit(context, builder, builder.inttoptr(address, _I64.as_pointer()), arguments[2])
+
+            return result(array, types.int64, types.int64), codegen
+    else:
+
+        @intrinsic
+        def operation(typing_context, array, index):  # type: ignore[no-untyped-def]
+            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                base = _array_address(context, builder, array, arguments[0])
+                address = builder.add(base, builder.mul(arguments[1], _I64(8)))
+                return emit(context, builder, builder.inttoptr(address, _I64.as_pointer()), None)
+
+            return result(array, types.int64), codegen
+
+    operation.__name__ = name
+    return operation
+
+
+def _emit_store(context: Any, builder: Any, pointer: Any, value: Any) -> Any:
+    builder.store_atomic(value, pointer, "seq_cst", 8)
+    return context.get_dummy_value()
+
+
+atomic_add = _atomic(
+    "atomic_add", types.int64, lambda _, b, pointer, value: b.atomic_rmw("add", pointer, value, "seq_cst"), True
+)
+"""Add to `array[index]` (int64) and return what it held before."""
+atomic_load = _atomic("atomic_load", types.int64, lambda _, b, pointer, __: b.load_atomic(pointer, "seq_cst", 8), False)
+"""Read `array[index]` (int64)."""
+atomic_store = _atomic("atomic_store", types.void, _emit_store, True)
+"""Write `array[index]` (int64)."""
+
+
+@intrinsic
+def pause(typing_context):  # type: ignore[no-untyped-def]
+    """Tell the core that this is a spin loop (x86 `pause`; nothing elsewhere)."""
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        if builder.module.triple.startswith(("x86_64", "i686")):
+            hint = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
+            )
+            builder.call(hint, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen

@@ -1,0 +1,48 @@
+"""States of a sequence inside an engine, as a table; the docs' diagram and the property tests are generated from it."""
+
+from enum import Enum, auto
+
+from spillway_engine.errors import EngineError
+
+
+class Status(Enum):
+    """Where a sequence is."""
+
+    WAITING = auto()
+    """Queued; holds no blocks and no slot."""
+    RUNNING = auto()
+    """Holds a slot and blocks; takes part in steps."""
+    PREEMPTED = auto()
+    """Queued again; gave its blocks back and will recompute."""
+    FINISHED = auto()
+    """Ended with exactly one outcome; holds nothing."""
+
+
+class Event(Enum):
+    """What can happen to a sequence."""
+
+    SCHEDULE = auto()
+    PREEMPT = auto()
+    FINISH = auto()
+
+
+TRANSITIONS: dict[tuple[Status, Event], Status] = {
+    (Status.WAITING, Event.SCHEDULE): Status.RUNNING,
+    (Status.WAITING, Event.FINISH): Status.FINISHED,
+    (Status.RUNNING, Event.PREEMPT): Status.PREEMPTED,
+    (Status.RUNNING, Event.FINISH): Status.FINISHED,
+    (Status.PREEMPTED, Event.SCHEDULE): Status.RUNNING,
+    (Status.PREEMPTED, Event.FINISH): Status.FINISHED,
+}
+
+
+class IllegalTransitionError(EngineError):
+    """An event that the table does not allow; nothing has changed."""
+
+
+def follow(status: Status, event: Event) -> Status:
+    """Return the state after `event`, or raise `IllegalTransitionError`."""
+    try:
+        return TRANSITIONS[status, event]
+    except KeyError:
+        raise IllegalTransitionError(f"{event.name.lower()} is not allowed while {status.name.lower()}") from None

@@ -1,0 +1,47 @@
+"""Tokens to text, one at a time, without ever showing half a character."""
+
+from collections.abc import Callable, Sequence
+
+_INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+
+
+class Detokenizer:
+    """The pieces that `push` and `finish` return, put together, are the text of all tokens.
+
+    A token's text depends on its neighbours (a leading space that is stripped at the start of a text, a character
+    spread over several byte tokens), so each is decoded behind the tokens of the last piece that was returned::
+
+        tokens   . . . . . [ a a ][ n n n ]
+                           anchor read     end           piece = decode(anchor..end) minus decode(anchor..read)
+
+    and nothing is returned while the text ends in an incomplete character. What a decoder of byte tokens makes of
+    bytes that are no UTF-8 at all can change with later tokens; then what was shown stays, and what follows it is
+    shown. So the pieces equal the whole wherever the whole text is valid.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self._decode = decode
+        self._tokens: list[int] = []
+        """From the anchor on."""
+        self._read = 0
+        """How many of them, from the first, have been returned as text."""
+        self._read_text = ""
+
+    def push(self, token: int) -> str:
+        """Add a token and return the text that is now certain, often empty in the midst of a character."""
+        self._tokens.append(token)
+        text = self._decode(self._tokens)
+        if len(text) <= len(self._read_text) or text.endswith(_INCOMPLETE):
+            return ""
+        return self._advance(text)
+
+    def finish(self) -> str:
+        """Return what was held back: the text ends here, complete or not."""
+        return self._advance(self._decode(self._tokens))
+
+    def _advance(self, text: str) -> str:
+        piece = text[len(self._read_text) :]
+        self._tokens = self._tokens[self._read :]
+        self._read = len(self._tokens)
+        self._read_text = self._decode(self._tokens)
+        return piece

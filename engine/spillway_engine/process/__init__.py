@@ -1,0 +1,1 @@
+"""The engine as a process: sockets, the step loop, the progress page, faults, and how it ends."""

@@ -1,0 +1,1 @@
+"""Which tokens are computed next: the queue, the running set, and the decision of every step."""

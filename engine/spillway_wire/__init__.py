@@ -1,0 +1,1 @@
+"""What Spillway's processes say to each other: messages, codec, outcomes, names. Standard library and msgspec only."""

@@ -1,0 +1,66 @@
+"""Who may import whom: the folders' order of dependence, read from the source."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENGINE = ROOT / "engine" / "spillway_engine"
+WIRE = ROOT / "engine" / "spillway_wire"
+PURE = ("memory", "scheduling")
+"""Folders that decide and do nothing else: no tensors, no sockets, no clock."""
+CLIENTS_NEED = ("spillway_engine.client.engine_client", "spillway_engine.core", "spillway_engine.process.main")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+
+
+def sources(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*.py"))
+    assert found
+    return found
+
+
+def test_wire_needs_only_the_standard_library_and_msgspec() -> None:
+    allowed = {*sys.stdlib_module_names, "msgspec", "spillway_wire"}
+    for file in sources(WIRE):
+        assert {name.split(".")[0] for name in imports(file)} <= allowed, file
+
+
+def test_the_engine_knows_no_platform() -> None:
+    strangers = {"spillway", "spillway_slo", "spillway_chaos", "spillway_load", "spillway_dashboards", "tests"}
+    for file in sources(ENGINE):
+        assert not {name.split(".")[0] for name in imports(file)} & strangers, file
+
+
+@pytest.mark.parametrize("folder", PURE)
+def test_decisions_have_no_tensors_sockets_or_clock(folder: str) -> None:
+    effects = {"torch", "numpy", "numba", "asyncio", "socket", "time", "os", "random", "threading"}
+    for file in sources(ENGINE / folder):
+        assert not {name.split(".")[0] for name in imports(file)} & effects, file
+
+
+@pytest.mark.parametrize("module", CLIENTS_NEED)
+def test_torch_is_loaded_with_a_model_and_not_before(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_source_roots_are_no_packages() -> None:
+    for root in ("engine", "platform", "chaos", "loadtests", "slo", "dashboards"):
+        assert not (ROOT / root / "__init__.py").exists()
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    long = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in sources(ROOT / "engine")}
+    assert {name: lines for name, lines in long.items() if lines > 350} == {}

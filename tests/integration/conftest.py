@@ -1,0 +1,39 @@
+"""Fixtures around the engine process: its core without a model, as a module and as a program."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FAKES = Path(__file__).parents[1] / "fakes"
+
+
+def load(name: str) -> ModuleType:
+    """Import a module of `tests/fakes`, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, FAKES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def fake_engine() -> ModuleType:
+    """An engine core without a model."""
+    return load("fake_engine")
+
+
+@pytest.fixture(scope="session")
+def serving() -> ModuleType:
+    """What serves it in the test's own process."""
+    return load("fake_serving")
+
+
+@pytest.fixture
+def fake_engine_command() -> tuple[str, ...]:
+    """The program that serves it in one of its own."""
+    return (sys.executable, str(FAKES / "fake_engine.py"))

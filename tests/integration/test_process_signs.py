@@ -1,0 +1,294 @@
+"""What the engine process says of itself, how it ends, and what it does under injected faults."""
+
+import asyncio
+import socket
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from spillway_engine.client.engine_client import EngineClient
+from spillway_engine.errors import EngineDeadError, RequestFailedError
+from spillway_wire.messages import (
+    Beat,
+    Channel,
+    Hello,
+    LastWords,
+    Ready,
+    StepOutput,
+    Submit,
+)
+from spillway_wire.outcomes import Outcome
+from spillway_wire.page import Counter, EngineState, PageReader, PageWriter, create_page
+from spillway_wire.sampling import SamplingParams
+
+FOREVER = SamplingParams()
+
+
+def test_malformed_frames_are_counted_and_dropped(fake_engine: ModuleType, serving: ModuleType, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path) as engine:
+            output = await serving.Raw.open(engine, Hello(client_id="a", channel=Channel.OUTPUT))
+            request = await serving.Raw.open(engine, Hello(client_id="a", channel=Channel.REQUEST))
+            request.wire.send_frame(b"\x00\x00\x00\x03abc")
+            request.wire.send_frame(b"\x00\x00\x00\x00")
+            request.wire.send(Hello(client_id="a", channel=Channel.REQUEST))  # a message, but not here and now
+            request.wire.send(Submit(request_id="x", prompt_token_ids=[1], params=SamplingParams(max_tokens=1)))
+            frame: StepOutput = await output.first(StepOutput)
+            assert frame.deltas[0].token_ids == (1,)
+            assert engine.count(Counter.MALFORMED_FRAMES) == 3
+            logged = [fields for event, fields in engine.log.seen if event == "malformed_frame"]
+            assert len(logged) == 1, "the first of each second is logged"
+
+            request.wire.send_frame(b"\xff\xff\xff\xff")  # nobody knows where the next frame begins
+            await request.end()
+            assert engine.count(Counter.MALFORMED_FRAMES) == 4
+            await output.close()
+
+    serving.run(test)
+
+
+def test_drain_finishes_what_is_known_and_takes_nothing_new(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path) as engine:
+            control = await serving.Raw.open(engine, Hello(client_id="supervisor", channel=Channel.CONTROL))
+            client = await EngineClient.connect(engine.address)
+            known = client.submit([1], SamplingParams(max_tokens=2_000))
+            await anext(known)
+            drained = asyncio.create_task(client.drain())
+            while engine.page.state is not EngineState.DRAINING:
+                await anext(known)
+            late = client.submit([2], SamplingParams(max_tokens=1))
+            with pytest.raises(RequestFailedError) as refused:
+                await late.result()
+            assert refused.value.outcome is Outcome.DRAINING
+            (answer,) = await known.result()
+            assert answer.token_ids == fake_engine.expected([1], 2_000)
+            assert "drained" in await drained
+            assert await engine.task == 0
+            assert (await control.first(LastWords)).cause == "drained"
+            assert not (tmp_path / "engine.sock").exists()
+            await client.close()
+
+    serving.run(test)
+
+
+def test_stop_ends_what_runs_with_an_error(fake_engine: ModuleType, serving: ModuleType, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path) as engine:
+            client = await EngineClient.connect(engine.address)
+            running = client.submit([1], FOREVER)
+            await anext(running)
+            assert "stopped" in await client.stop()
+            with pytest.raises(RequestFailedError, match="the engine was stopped"):
+                await running.result()
+            assert running.outputs[0].token_ids == fake_engine.expected([1], len(running.outputs[0].token_ids))
+            assert await engine.task == 0
+            await client.close()
+
+    serving.run(test)
+
+
+def test_beats_repeat_the_last_sequence_number(fake_engine: ModuleType, serving: ModuleType, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path) as engine:
+            control = await serving.Raw.open(engine, Hello(client_id="a", channel=Channel.CONTROL))
+            assert (await control.first(Ready)).incarnation == 3
+            output = await serving.Raw.open(engine, Hello(client_id="a", channel=Channel.OUTPUT))
+            request = await serving.Raw.open(engine, Hello(client_id="a", channel=Channel.REQUEST))
+            assert (await control.first(Beat)).output_sequence == 0
+            request.wire.send(Submit(request_id="x", prompt_token_ids=[1], params=SamplingParams(max_tokens=3)))
+            while not (isinstance(output.received[-1], StepOutput) and output.received[-1].sequence == 3):
+                output._changed.clear()
+                await output._changed.wait()
+            control.received.clear()
+            assert (await control.first(Beat)).output_sequence == 3
+            assert engine.core.integrity_checks > 0, "an idle engine checks its books"
+            for raw in (control, output, request):
+                await raw.close()
+
+    serving.run(test)
+
+
+def test_a_dropped_frame_ends_the_attempt(fake_engine: ModuleType, serving: ModuleType, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path, chaos=True) as engine:
+            client = await EngineClient.connect(engine.address)
+            assert (await client.inject("drop_output", at_step=3)).armed
+            generation = client.submit([1], FOREVER)
+            with pytest.raises(EngineDeadError, match="output frames 3 to 3 were lost"):
+                await generation.result()
+            assert generation.outputs[0].token_ids == fake_engine.expected([1], 2)
+            await client.close()
+            async with await EngineClient.connect(engine.address) as other:
+                resumed = other.submit_message(generation.request, None)
+                await anext(resumed)
+
+    serving.run(test)
+
+
+@pytest.mark.parametrize("fault", ["drop_output", "corrupt_output"])
+def test_beats_tell_of_a_lost_last_frame(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path, fault: str
+) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path, chaos=True) as engine:
+            client = await EngineClient.connect(engine.address)
+            assert (await client.inject(fault, at_step=3)).armed
+            generation = client.submit([1], SamplingParams(max_tokens=3))
+            with pytest.raises(EngineDeadError, match="output frames 3 to 3 were lost"):
+                await generation.result()
+            resumed_on = await EngineClient.connect(engine.address)
+            (answer,) = await resumed_on.resume(generation).result()
+            assert answer.token_ids == fake_engine.expected([1], 3)
+            await client.close()
+            await resumed_on.close()
+
+    serving.run(test)
+
+
+def test_a_step_that_raises_leaves_last_words(fake_engine: ModuleType, serving: ModuleType, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path, chaos=True) as engine:
+            control = await serving.Raw.open(engine, Hello(client_id="supervisor", channel=Channel.CONTROL))
+            client = await EngineClient.connect(engine.address)
+            await client.inject("exception", at_step=4)
+            generation = client.submit([1], FOREVER)
+            with pytest.raises(EngineDeadError, match="injected into step 4"):
+                await generation.result()
+            words: LastWords = await control.first(LastWords)
+            assert words.cause == "exception"
+            assert "before_execute" in words.traceback
+            assert await engine.task == 70
+            await client.close()
+
+    serving.run(test)
+
+
+def test_nan_logits_end_one_request_and_the_others_go_on(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with (
+            serving.served(fake_engine, tmp_path, chaos=True) as engine,
+            await EngineClient.connect(engine.address) as client,
+        ):
+            await client.inject("nan_logits", at_step=2)
+            first = client.submit([1], SamplingParams(max_tokens=9))
+            second = client.submit([2], SamplingParams(max_tokens=9))
+            with pytest.raises(RequestFailedError, match="NaN"):
+                await first.result()
+            (answer,) = await second.result()
+            assert answer.token_ids == fake_engine.expected([2], 9)
+            assert engine.count(Counter.CHOICES_FAILED) == 1
+
+    serving.run(test)
+
+
+def test_blocks_held_back_are_given_back_even_if_nothing_can_run(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with (
+            serving.served(fake_engine, tmp_path, chaos=True) as engine,
+            await EngineClient.connect(engine.address) as client,
+        ):
+            assert (await client.inject("kv_exhaustion", value=1.0, num_steps=2)).armed
+            (answer,) = await client.generate([1], SamplingParams(max_tokens=3))
+            assert answer.token_ids == fake_engine.expected([1], 3)
+            assert engine.core.held == 0
+            assert engine.count(Counter.FAULTS_STRUCK) == 2
+
+    serving.run(test)
+
+
+def test_faults_are_refused_without_chaos_and_unknown_ones_always(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with (
+            serving.served(fake_engine, tmp_path) as engine,
+            await EngineClient.connect(engine.address) as client,
+        ):
+            refused = await client.inject("crash")
+            assert (refused.armed, refused.message) == (False, "this engine was not started with --chaos")
+
+    serving.run(test)
+
+
+def test_the_snapshot_says_who_is_connected_and_what_runs(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with (
+            serving.served(fake_engine, tmp_path) as engine,
+            await EngineClient.connect(engine.address, client_id="me") as client,
+        ):
+            generation = client.submit([1], FOREVER, request_id="endless")
+            await anext(generation)
+            snapshot = await client.snapshot()
+            assert snapshot["core"]["open_requests"] == ["endless"]
+            assert snapshot["clients"]["me"]["channels"] == ["control", "output", "request"]
+            assert snapshot["state"] == "ready"
+            assert snapshot["counters"]["requests_received"] == 1
+
+    serving.run(test)
+
+
+def test_the_page_tells_the_step_and_who_is_aboard(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        create_page(tmp_path / "page")
+        writer, reader = PageWriter(tmp_path / "page"), PageReader(tmp_path / "page")
+        seen: list[Any] = []
+        async with (
+            serving.served(fake_engine, tmp_path, page=writer) as engine,
+            await EngineClient.connect(engine.address, client_id="me") as client,
+        ):
+            inner = engine.core.runner._inner
+
+            class Looking:
+                def execute(self, plan: Any) -> Any:
+                    seen.append(reader.read())
+                    return inner.execute(plan)
+
+            engine.core.runner._inner = Looking()
+            await client.generate([1], SamplingParams(max_tokens=2), request_id="x")
+            idle = reader.read()
+        during = seen[1]
+        assert during.step == 2
+        assert during.started_ns == during.ticked_ns
+        assert during.aboard == (("me", "x", 1, 0),)
+        assert during.state is EngineState.READY
+        assert idle is not None
+        assert idle.started_ns is None
+        assert idle.counters[Counter.STEPS] == 2
+        assert idle.counters[Counter.OUTPUT_TOKENS] == 2
+        after = reader.read()
+        assert after is not None
+        assert after.state is EngineState.STOPPED
+        reader.close()
+        writer.close()
+
+    serving.run(test)
+
+
+def test_an_address_in_use_is_refused_and_a_dead_ones_file_is_taken_over(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "engine.sock"))
+
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path) as engine:
+            with pytest.raises(FileExistsError, match="another process listens"):
+                async with serving.served(fake_engine, tmp_path):
+                    pass
+            async with await EngineClient.connect(engine.address) as client:
+                await client.generate([1], SamplingParams(max_tokens=1))
+
+    serving.run(test)
