@@ -85,6 +85,7 @@ PLAIN = SamplingParams()
 @settings(deadline=None, max_examples=400)
 @given(cases())
 @example((np.array([1.4e-45, 0.0], np.float32)[::-1].copy(), SamplingParams(temperature=2.0, top_k=1), [0], [], 0))
+@example((np.array([-0.0, -0.0, -1.0, -1.0, 0.0, 0.0], np.float32), SamplingParams(top_p=0.5), [0], [], 0))
 @example((np.full(3, 3.4e38, np.float32), SamplingParams(repetition_penalty=1e-300), [0, 1], [2], 0))
 @example((np.array([-3.4e38, 3.4e38], np.float32), SamplingParams(temperature=1e-300), [0], [], 0))
 def test_a_row_becomes_what_the_rule_says(case: tuple[Floats, SamplingParams, list[int], list[int], int]) -> None:

@@ -27,7 +27,7 @@ REACH = np.float32(27.0)
 _LOG2_E = np.float32(1.4426950408889634)
 _LAST_POWER = np.float32(31.0)  # from there on the shift leaves nothing
 _LAST_FINE_POWER = np.float32(62.0)
-_HALF, _ONE = np.float32(0.5), np.float32(1.0)
+_ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _UNIT = np.float32(2.0**30)
 FINE_UNIT = 2.0**45
 """Weight of the most likely token in sums for logprobs; a vocabulary of 2**18 fits into an int64."""
@@ -88,6 +88,7 @@ def fine_weight(distance: np.float32) -> np.int64:
 def fill(candidates: Candidates, logits: Array, top: np.float32, inverse_temperature: np.float32) -> None:
     """Compute distances and weights of a row of logits, float32 [vocab], whose largest is `top`."""
     nearest = candidates.nearest
+    top = top + _ZERO  # -0.0 becomes 0.0: a distance of -0.0 would sort, by its bits, before every other
     for block in range(nearest.size):
         distance = (top - nearest[block]) * inverse_temperature
         nearest[block] = distance
