@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from spillway_engine.core import EngineCore
 from spillway_engine.cpu.runner import CpuRunner
+from spillway_engine.cpu.vector import multiplies_pairs
 from spillway_engine.cpu.weights import load_weights
 from spillway_engine.model.checkpoint import Checkpoint
 from spillway_engine.model.config import ModelShape, read_shape
@@ -41,6 +42,7 @@ class Model(NamedTuple):
     shape: ModelShape
     weights: Any
     dtype: torch.dtype
+    pairs: bool
 
 
 class Answer(NamedTuple):
@@ -48,7 +50,10 @@ class Answer(NamedTuple):
     logprobs: list[PositionLogprobs]
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+KINDS = [("float32", False), ("bfloat16", False), *[("bfloat16", True)] * multiplies_pairs()]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind[0] + "_pairs" * kind[1])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder: Path = tmp_path_factory.mktemp("model")
     torch.manual_seed(1)
@@ -61,11 +66,13 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         for parameter in module.parameters():
             parameter.mul_(3.0)
     module.save_pretrained(folder)
-    dtype: torch.dtype = getattr(torch, request.param)
+    dtype: torch.dtype = getattr(torch, request.param[0])
+    pairs: bool = request.param[1]
     shape = read_shape(folder)
     with Checkpoint(folder) as checkpoint:
-        weights = load_weights(DecoderTensors(checkpoint, shape, dtype), shape, dtype, CONTEXT, lambda _: None)
-    return Model(shape, weights, dtype)
+        tensors = DecoderTensors(checkpoint, shape, dtype)
+        weights = load_weights(tensors, shape, dtype, CONTEXT, lambda _: None, pairs=pairs)
+    return Model(shape, weights, dtype, pairs)
 
 
 class Served:
@@ -74,7 +81,13 @@ class Served:
     def __init__(self, model: Model, *, threads: int = 1, **limits: Any) -> None:
         chosen = SchedulerSettings(**{"max_num_seqs": 8, "max_model_len": CONTEXT, **limits})
         self.runner = CpuRunner(
-            model.shape, model.weights, chosen, dtype=model.dtype, threads=threads, eos_token_ids=()
+            model.shape,
+            model.weights,
+            chosen,
+            dtype=model.dtype,
+            pairs=model.pairs,
+            threads=threads,
+            eos_token_ids=(),
         )
         self.core = EngineCore(chosen, self.runner, vocab_size=VOCAB, eos_token_ids=())
 

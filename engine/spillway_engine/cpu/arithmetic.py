@@ -79,10 +79,10 @@ def inverse_rms(row: Array, epsilon: Any, lanes: Array) -> Any:
 
 @compiled
 def normalise(out: Array, row: Array, weight: Array, epsilon: Any, lanes: Array) -> None:
-    """Write row / rms(row) * weight to `out`, which may be `row` (Zhang and Sennrich, 2019)."""
+    """Write row / rms(row) * weight to `out`, which may be `row` or a storage array (Zhang and Sennrich, 2019)."""
     factor = inverse_rms(row, epsilon, lanes)
     for i in range(row.size):
-        out[i] = row[i] * factor * weight[i]
+        write_stored(out, i, row[i] * factor * weight[i])
 
 
 @compiled
@@ -94,16 +94,16 @@ def add(row: Array, other: Array) -> None:
 
 @compiled
 def scale_into(out: Array, row: Array, factor: Any) -> None:
-    """Write row * factor to `out`, which may be `row`."""
+    """Write row * factor to `out`, which may be `row` or a storage array."""
     for i in range(row.size):
-        out[i] = row[i] * factor
+        write_stored(out, i, row[i] * factor)
 
 
 @compiled
 def gate(out: Array, gates: Array, ups: Array) -> None:
-    """Write silu(gates) * ups to `out`."""
+    """Write silu(gates) * ups to `out`, which may be a storage array."""
     for i in range(out.size):
-        out[i] = silu(gates[i]) * ups[i]
+        write_stored(out, i, silu(gates[i]) * ups[i])
 
 
 @compiled
@@ -153,10 +153,12 @@ def _write_stored(array, index, value):  # type: ignore[no-untyped-def]
     if array.dtype == types.uint16:
 
         def write_bfloat16(array, index, value):  # type: ignore[no-untyped-def]
-            bits = np.int64(bits_of_float(value)) & np.int64(0xFFFFFFFF)
-            if value == value:  # noqa: PLR0124 (false for NaN, which rounding could turn into infinity)
-                bits += np.int64(0x7FFF) + ((bits >> np.int64(16)) & np.int64(1))
-            array[index] = np.uint16(bits >> np.int64(16))
+            bits = bits_of_float(value)
+            odd = np.int32(np.int32(bits >> np.int32(16)) & np.int32(1))
+            rounded = np.int32(bits + np.int32(odd + np.int32(0x7FFF)))
+            # false for NaN, which rounding could turn into infinity
+            kept = rounded if value == value else bits  # noqa: PLR0124
+            array[index] = np.uint16(np.int32(kept >> np.int32(16)))
 
         return write_bfloat16
     if array.dtype == types.int16:

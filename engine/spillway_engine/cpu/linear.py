@@ -2,6 +2,7 @@
 
 Weights of N outputs and K inputs are stored as panels of 48 outputs, each a K x 48 block in memory order (`pack`), zero
 beyond N. So a panel is one stream, read front to back; and a thread that owns a panel owns 48 columns of the output.
+Where the processor multiplies pairs of bfloat16, a panel is K/2 x 48 x 2 and `left` holds bfloat16 (see `vector`).
 """
 
 from typing import Any
@@ -31,15 +32,17 @@ def padded(outputs: int) -> int:
     return int(num_panels(outputs)) * PANEL
 
 
-def pack(weight: torch.Tensor, into: torch.Tensor) -> None:
+def pack(weight: torch.Tensor, into: torch.Tensor, *, pairs: bool = False) -> None:
     """Copy `weight` [N, K] into the flat `into` (padded(N) * K elements of the same type) as panels."""
     outputs, inputs = weight.shape
-    view = into.view(num_panels(outputs), inputs, PANEL)
+    step = 2 if pairs else 1
+    view = into.view(num_panels(outputs), inputs // step, PANEL, step)
     whole = outputs // PANEL
-    view[:whole].copy_(weight[: whole * PANEL].view(whole, PANEL, inputs).transpose(1, 2))
-    if whole * PANEL < outputs:
+    view[:whole].copy_(weight[: whole * PANEL].view(whole, PANEL, inputs // step, step).transpose(1, 2))
+    rest = outputs - whole * PANEL
+    if rest:
         view[whole].zero_()
-        view[whole, :, : outputs - whole * PANEL].copy_(weight[whole * PANEL :].t())
+        view[whole, :, :rest].copy_(weight[whole * PANEL :].view(rest, inputs // step, step).transpose(0, 1))
 
 
 @compiled
@@ -51,7 +54,7 @@ def multiply(
 
     `scratch` is this thread's: depth * 48 floats, for a widened panel.
     """
-    widens = rows >= _WIDEN_FROM_ROWS and weights.itemsize < scratch.itemsize
+    widens = rows >= _WIDEN_FROM_ROWS and weights.itemsize < left.itemsize
     for p in range(first_panel, last_panel):
         at = weights_at + p * depth * PANEL
         if widens:
@@ -77,7 +80,7 @@ def multiply_gated(
     """
     pair_width = 2 * PANEL
     sums = depth * pair_width
-    widens = rows >= _WIDEN_FROM_ROWS and weights.itemsize < scratch.itemsize
+    widens = rows >= _WIDEN_FROM_ROWS and weights.itemsize < left.itemsize
     for pair in range(first_pair, last_pair):
         at = weights_at + pair * depth * pair_width
         if widens:

@@ -18,6 +18,7 @@ from spillway_engine.cpu.attention import attend
 from spillway_engine.cpu.barrier import meet, next_step
 from spillway_engine.cpu.linear import PANEL, multiply, multiply_gated, num_panels, share
 from spillway_engine.cpu.vector import LANES, atomic_add, atomic_store
+from spillway_engine.sampling.penalties import copy
 from spillway_engine.sampling.row import RowArrays, Scratch, SlotArrays, sample_row
 
 
@@ -98,7 +99,7 @@ class Step(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Activations, float32."""
+    """Activations, float32; those that are multiplied may be bfloat16 (see `linear`)."""
 
     hidden: Array
     normed: Array
@@ -283,15 +284,17 @@ def _run_head(
     """Compute `buffers.logits` of the packed tokens in `step.logit_rows`."""
     hidden, normed, stride = buffers.hidden, buffers.normed, dims.hidden_stride
     scratch = buffers.scratch[thread]
-    lanes = scratch[:LANES]
     wanted = step.counts[LOGIT_ROWS]
     first, last = share(wanted, thread, threads)
-    for row in range(first, last):
-        source = step.logit_rows[row] * stride
-        normed[row * stride : row * stride + dims.hidden] = hidden[source : source + dims.hidden]
     norm = _of_layer(weights.norms, 2 * dims.layers, dims.hidden)
     bias = _of_layer(weights.down_bias, dims.layers - 1, dims.hidden)
-    _norm_rows(normed, normed, stride, norm, dims.epsilon, first, last, bias, lanes)
+    held = scratch[LANES : LANES + dims.hidden]
+    for row in range(first, last):
+        source = step.logit_rows[row] * stride
+        copy(hidden[source : source + dims.hidden], held)  # the head may run again: `hidden` stays as it is
+        if bias.size > 0:
+            add(held, bias)
+        normalise(normed[row * stride : row * stride + dims.hidden], held, norm, dims.epsilon, scratch[:LANES])
     meet(control, threads)
     first, last = share(num_panels(dims.vocab), thread, threads)
     multiply(

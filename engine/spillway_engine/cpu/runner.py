@@ -45,9 +45,11 @@ class CpuRunner:
         limits: SchedulerSettings,
         *,
         dtype: torch.dtype,
+        pairs: bool,
         threads: int,
         eos_token_ids: Seq[int],
     ) -> None:
+        """`pairs`: the weights are packed in pairs, and activations are multiplied as bfloat16 (see `linear`)."""
         group = shape.group_size
         self.compute_ns = 0
         """Nanoseconds spent in the compiled program by `execute`, all steps."""
@@ -56,7 +58,7 @@ class CpuRunner:
         self._cache_blocks = _cache_tensors(shape, limits, dtype)
         self._batch = Batch(limits, attention.task_tokens(group))
         self._sampler = CpuSampler(limits.max_num_seqs, shape.vocab_size, eos_token_ids, num_threads=threads)
-        self._buffers = _buffers(shape, self._dims, limits, threads)
+        self._buffers = _buffers(shape, self._dims, limits, threads, pairs=pairs)
         keys, values = self._cache_blocks
         cache = Cache(as_array(keys), as_array(values), keys[0].numel(), values[0].numel())
         sampling = Sampling(self._sampler.rows, self._sampler.slots, self._sampler.scratch)
@@ -181,9 +183,9 @@ def _cache_tensors(
     )
 
 
-def _buffers(shape: ModelShape, dims: Dims, limits: SchedulerSettings, threads: int) -> Buffers:
-    def rows(stride: int) -> Array:
-        return np.zeros(limits.max_num_batched_tokens * stride, np.float32)
+def _buffers(shape: ModelShape, dims: Dims, limits: SchedulerSettings, threads: int, *, pairs: bool) -> Buffers:
+    def rows(stride: int, kind: type[np.generic] = np.float32) -> Array:
+        return np.zeros(limits.max_num_batched_tokens * stride, kind)
 
     depths = (shape.hidden_size, shape.intermediate_size, shape.num_heads * shape.head_dim)
     scratch = max(
@@ -191,12 +193,13 @@ def _buffers(shape: ModelShape, dims: Dims, limits: SchedulerSettings, threads: 
         (shape.hidden_size + MAX_ROWS) * 2 * PANEL,
         attention.scratch_floats(shape.group_size, shape.head_dim, dims.value_dim),
     )
+    multiplied = np.uint16 if pairs else np.float32
     return Buffers(
         hidden=rows(dims.hidden_stride),
-        normed=rows(dims.hidden_stride),
+        normed=rows(dims.hidden_stride, multiplied),
         qkv=rows(dims.qkv_stride),
-        attended=rows(dims.attended_stride),
-        inner=rows(dims.inner_stride),
+        attended=rows(dims.attended_stride, multiplied),
+        inner=rows(dims.inner_stride, multiplied),
         logits=np.zeros((limits.max_num_seqs, num_panels(shape.vocab_size) * PANEL), np.float32),
         scratch=np.zeros((threads, scratch), np.float32),
         tickets=np.zeros(shape.num_layers, np.int64),

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from spillway_engine.cpu.runner import CpuRunner, block_bytes
-from spillway_engine.cpu.weights import load_weights, weight_bytes
+from spillway_engine.cpu.weights import can_pair, load_weights, weight_bytes
 from spillway_engine.errors import MemoryBudgetError
 from spillway_engine.exactness import measure_exactness
 from spillway_engine.machine import available_bytes, num_threads
@@ -37,14 +37,21 @@ def prepare_native(
             free_bytes=free - needed,
         )
         tensors = DecoderTensors(checkpoint, shape, dtype)
+        pairs = can_pair(shape, dtype)
         weights = load_weights(
-            tensors, shape, dtype, limits.max_model_len, lambda share: report("loading weights", share)
+            tensors,
+            shape,
+            dtype,
+            limits.max_model_len,
+            lambda share: report("loading weights", share),
+            pairs=pairs,
         )
     runner = CpuRunner(
         shape,
         weights,
         limits,
         dtype=dtype,
+        pairs=pairs,
         threads=settings.threads or (num_threads() if needed >= _WORTH_A_TEAM else 1),
         eos_token_ids=eos_token_ids,
     )

@@ -9,6 +9,7 @@ import torch
 from spillway_engine.cpu.linear import interleave_gate_up, pack, padded
 from spillway_engine.cpu.program import Weights
 from spillway_engine.cpu.storage import as_array, as_floats
+from spillway_engine.cpu.vector import multiplies_pairs
 from spillway_engine.model.config import ModelShape
 from spillway_engine.model.decoder import DecoderTensors, LayerTensors
 
@@ -30,22 +31,37 @@ def packed_elements(shape: ModelShape) -> int:
     return shape.num_layers * layer + padded(shape.vocab_size) * hidden
 
 
+def can_pair(shape: ModelShape, dtype: torch.dtype) -> bool:
+    """Whether this processor multiplies the model's matrices in pairs of bfloat16; every depth must be even."""
+    depths = (shape.hidden_size, shape.num_heads * shape.head_dim, shape.intermediate_size)
+    return dtype is torch.bfloat16 and multiplies_pairs() and not any(depth % 2 for depth in depths)
+
+
 def weight_bytes(shape: ModelShape, dtype: torch.dtype) -> int:
     """Bytes that the weights take in memory, the embedding's own copy included."""
     return (packed_elements(shape) + shape.vocab_size * shape.hidden_size) * dtype.itemsize
 
 
 def load_weights(
-    tensors: DecoderTensors, shape: ModelShape, dtype: torch.dtype, max_positions: int, report: Callable[[float], None]
+    tensors: DecoderTensors,
+    shape: ModelShape,
+    dtype: torch.dtype,
+    max_positions: int,
+    report: Callable[[float], None],
+    *,
+    pairs: bool,
 ) -> Weights:
-    """Read and pack everything; `report` is told the share done. Raises what `Checkpoint.tensor` raises."""
+    """Read and pack everything, in pairs or not (`linear`); `report` is told the share done.
+
+    Raises what `Checkpoint.tensor` raises.
+    """
     panels = torch.empty(packed_elements(shape), dtype=dtype)
     at = 0
 
     def append(matrix: torch.Tensor) -> None:
         nonlocal at
         size = padded(matrix.shape[0]) * matrix.shape[1]
-        pack(matrix, panels[at : at + size])
+        pack(matrix, panels[at : at + size], pairs=pairs)
         at += size
 
     norms: list[torch.Tensor | None] = []
