@@ -14,6 +14,7 @@ from spillway_engine.cpu.program import SAMPLED_ROWS, Buffers, Cache, Dims, Samp
 from spillway_engine.cpu.storage import as_array
 from spillway_engine.cpu.team import Team
 from spillway_engine.cpu.vector import LANES, MAX_ROWS
+from spillway_engine.cpu.weights import packed_elements
 from spillway_engine.model.config import ModelShape
 from spillway_engine.plan import Row, StepPlan, StepResult
 from spillway_engine.sampling.sampler import CpuSampler
@@ -35,6 +36,10 @@ def block_bytes(shape: ModelShape, dtype: torch.dtype, block_size: int) -> int:
     return shape.num_layers * per_slot * block_size * dtype.itemsize
 
 
+_WORTH_A_TEAM = 8_000_000
+"""Multiplications in a step below which one thread is faster: its phases take no longer than the barriers between."""
+
+
 class CpuRunner:
     """Owns the cache, the activations, the sampler and the team of threads of one model."""
 
@@ -54,6 +59,7 @@ class CpuRunner:
         self.compute_ns = 0
         """Nanoseconds spent in the compiled program by `execute`, all steps."""
         self._shape = shape
+        self._weights_per_token = packed_elements(shape)
         self._dims = _dims(shape, limits)
         self._cache_blocks = _cache_tensors(shape, limits, dtype)
         self._batch = Batch(limits, attention.task_tokens(group))
@@ -75,7 +81,7 @@ class CpuRunner:
         indices, slots, positions = self._batch.fill(plan.rows)
         self._sampler.prepare(slots, positions)
         started = time.perf_counter_ns()
-        self._team.run()
+        self._team.run(alone=plan.num_tokens * self._weights_per_token < _WORTH_A_TEAM)
         self.compute_ns += time.perf_counter_ns() - started
         sampled, failed = self._sampler.finish(len(indices))
         tokens: list[int | None] = sampled

@@ -15,10 +15,6 @@ from spillway_engine.prepared import Prepared, Report
 from spillway_engine.settings import EngineSettings
 from spillway_engine.sizing import size_engine
 
-_WORTH_A_TEAM = 32 << 20
-"""Bytes of weights below which one thread is faster than a team: a phase takes no longer than the barrier behind it."""
-
-
 def prepare_native(
     settings: EngineSettings, path: Path, shape: ModelShape, eos_token_ids: tuple[int, ...], report: Report
 ) -> Prepared:
@@ -52,7 +48,7 @@ def prepare_native(
         limits,
         dtype=dtype,
         pairs=pairs,
-        threads=settings.threads or (num_threads() if needed >= _WORTH_A_TEAM else 1),
+        threads=settings.threads or num_threads(),
         eos_token_ids=eos_token_ids,
     )
     report("warming up", 0.0)

@@ -36,12 +36,15 @@ class Team:
     def _work(self, thread: int, pipe: int) -> None:
         serve_steps(thread, self._threads, self._control, pipe, np.zeros(1, np.int64), *self._arguments)
 
-    def run(self) -> None:
-        """Run one step; `step` and `buffers` are as the caller has filled them."""
-        if self._members:
+    def run(self, *, alone: bool = False) -> None:
+        """Run one step; `step` and `buffers` are as the caller has filled them.
+
+        `alone`: by the calling thread, while the others sleep on; for steps too small to share.
+        """
+        if self._members and not alone:
             self._control[STARTED] += 1
             self._wake()
-        serve_steps(0, self._threads, self._control, 0, self._byte, *self._arguments)
+        serve_steps(0, 1 if alone else self._threads, self._control, 0, self._byte, *self._arguments)
 
     def close(self) -> None:
         """Send the threads home and wait for them. Idempotent."""
