@@ -15,6 +15,7 @@ from spillway_engine.prepared import Prepared, Report
 from spillway_engine.settings import EngineSettings
 from spillway_engine.sizing import size_engine
 
+
 def prepare_native(
     settings: EngineSettings, path: Path, shape: ModelShape, eos_token_ids: tuple[int, ...], report: Report
 ) -> Prepared:
