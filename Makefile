@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+ARGS   ?=
 PEERS  ?=
 OUT    ?= .bench/results.json
 
-.PHONY: setup test lint bench soak demo-model clean
+.PHONY: setup serve test lint bench bench-platform soak demo-model clean
 
 setup: $(VENV)/.ready ## install everything into .venv, and compile the kernels once
 
@@ -15,6 +16,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
 	$(BIN)/python -m spillway_engine.warm
 	touch $@
+
+serve: setup ## the platform with the demo model on two engines; make serve ARGS="--model PATH --engines 1"
+	$(BIN)/spillway serve $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spillway_engine.client.engine_client import EngineClient
-    from spillway_engine.model.hub import resolve_model
-    from spillway_engine.model.text import ModelText
     from spillway_engine.offline import Answer, Engine, Output, Piece
     from spillway_engine.settings import EngineSettings
+    from spillway_text.folders import resolve_model
+    from spillway_text.text import ModelText
     from spillway_wire.sampling import SamplingParams
 
 __all__ = [
@@ -31,11 +31,11 @@ _HOMES = {
     "Engine": "spillway_engine.offline",
     "EngineClient": "spillway_engine.client.engine_client",
     "EngineSettings": "spillway_engine.settings",
-    "ModelText": "spillway_engine.model.text",
+    "ModelText": "spillway_text.text",
     "Output": "spillway_engine.offline",
     "Piece": "spillway_engine.offline",
     "SamplingParams": "spillway_wire.sampling",
-    "resolve_model": "spillway_engine.model.hub",
+    "resolve_model": "spillway_text.folders",
 }
 
 

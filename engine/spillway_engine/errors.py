@@ -1,48 +1,44 @@
-"""Everything this package raises, in one tree.
+"""Everything this package raises, in two trees: its own, and what is wrong with a model, which the text side shares.
 
 ::
 
     EngineError
      ├─ SettingsError             a setting is wrong: names the key, what was given and what is allowed
-     ├─ ModelError                the model cannot be served, known at start
-     │   ├─ ModelNotFoundError        a folder or file is missing
-     │   ├─ UnsupportedModelError     an architecture or a feature of it is not supported
-     │   └─ InvalidCheckpointError    a tensor is missing or has the wrong shape or type
      ├─ MemoryBudgetError         weights or cache do not fit into the memory allowed
      ├─ RequestError              you misused me: this request can never succeed as it is
      │   ├─ InvalidRequestError
      │   └─ RequestTooLargeError
      ├─ RequestFailedError        this request failed, others go on (its outcome says how)
- ├─ IllegalTransitionError    an event that a sequence's state does not allow (`lifecycle`): a fault of ours
- ├─ IntegrityError            blocks or sequences are lost or counted twice (`blocks`): a fault of ours
+     ├─ IllegalTransitionError    an event that a sequence's state does not allow (`lifecycle`): a fault of ours
+     ├─ IntegrityError            blocks or sequences are lost or counted twice (`blocks`): a fault of ours
      └─ EngineDeadError           the world failed: the engine is gone, with its last words if it left any
+
+    ModelError                    the model cannot be served, known at start (of `spillway_text.errors`)
+     ├─ ModelNotFoundError            a folder or file is missing
+     ├─ InvalidCheckpointError        a file is broken, or a tensor is missing or has the wrong shape or type
+     └─ UnsupportedModelError         an architecture or a feature of it is not supported
 """
 
+from spillway_text.errors import InvalidCheckpointError, ModelError, ModelNotFoundError
 from spillway_wire.outcomes import Outcome
+
+__all__ = [
+    "EngineDeadError", "EngineError", "InvalidCheckpointError", "InvalidRequestError", "MemoryBudgetError",
+    "ModelError", "ModelNotFoundError", "RequestError", "RequestFailedError", "RequestTooLargeError", "SettingsError",
+    "UnsupportedModelError",
+]  # fmt: skip
 
 
 class EngineError(Exception):
-    """Base of all errors of this package."""
+    """Base of this package's own errors."""
 
 
 class SettingsError(EngineError):
     """A setting is wrong."""
 
 
-class ModelError(EngineError):
-    """The model cannot be served."""
-
-
-class ModelNotFoundError(ModelError):
-    """A model folder or one of its files is missing."""
-
-
 class UnsupportedModelError(ModelError):
     """The architecture, or a feature that the checkpoint's configuration asks for, is not supported."""
-
-
-class InvalidCheckpointError(ModelError):
-    """A tensor is missing, or its shape or type is not what the configuration says."""
 
 
 class MemoryBudgetError(EngineError):

@@ -22,9 +22,10 @@ from typing import Any, Self
 import msgspec
 
 from spillway_engine.errors import InvalidRequestError, RequestFailedError
-from spillway_engine.model.text import Message, ModelText
 from spillway_engine.settings import EngineSettings
 from spillway_engine.startup import load_engine
+from spillway_text.errors import InvalidPromptError
+from spillway_text.text import Message, ModelText
 from spillway_wire.messages import Choice, Delta, PositionLogprobs, Submit
 from spillway_wire.outcomes import FinishReason, Outcome
 from spillway_wire.sampling import SamplingParams
@@ -164,10 +165,13 @@ class Engine:
         if isinstance(prompt, str):
             if raw or not self.text.has_chat_template:
                 return self.text.encode(prompt)
-            return self.text.encode_chat([{"role": "user", "content": prompt}])
-        if prompt and isinstance(prompt[0], int):
+            prompt = [{"role": "user", "content": prompt}]
+        elif prompt and isinstance(prompt[0], int):
             return list(prompt)  # type: ignore[arg-type]  # all are integers, or validation says so
-        return self.text.encode_chat(prompt)  # type: ignore[arg-type]  # neither text nor token ids
+        try:
+            return self.text.encode_chat(prompt)  # type: ignore[arg-type]  # neither text nor token ids
+        except InvalidPromptError as error:
+            raise InvalidRequestError(str(error)) from error
 
     def _open(self, submit: Submit) -> None:
         self._core.submit(_CLIENT, submit)

@@ -4,7 +4,7 @@
 
     settings ─▶ folder ─▶ shape ─▶ limits (context, step, blocks) ─▶ runner, warm ─▶ core
 
-All that can be wrong with a model or a setting is raised here, as an `EngineError` that names it.
+All that can be wrong with a model or a setting is raised here, as an `EngineError` or a `ModelError` that names it.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from pathlib import Path
 from spillway_engine.core import EngineCore
 from spillway_engine.errors import SettingsError, UnsupportedModelError
 from spillway_engine.model.config import ModelShape, read_shape
-from spillway_engine.model.hub import resolve_model
-from spillway_engine.model.text import read_eos_token_ids
 from spillway_engine.plan import Runner
 from spillway_engine.prepared import Prepared, Report
 from spillway_engine.settings import Backend, EngineSettings
+from spillway_text.folders import resolve_model
+from spillway_text.text import read_eos_token_ids
 from spillway_wire.messages import Capacity, Exactness
 
 BLOCK_SIZES = (16, 32, 64, 128)

@@ -3,8 +3,8 @@
 A client opens three channels to an engine's address, so that a flood on one cannot delay another, and says
 `Hello` first on each::
 
-    client ── Submit, Abort ─────────────────────────────────────────▶ engine     request channel
-    client ◀─ StepOutput, Rejected ─────────────────────────────────── engine     output channel
+    client ── Submit, Abort, Backlog ────────────────────────────────▶ engine     request channel
+    client ◀─ StepOutput, Rejected, Credit ─────────────────────────── engine     output channel
     client ── Drain, Stop, Inject, SnapshotRequest ──────────────────▶ engine     control channel
     client ◀─ Ready, Beat, SnapshotReply, Injected, LastWords ──────── engine
 
@@ -21,6 +21,8 @@ from spillway_wire.outcomes import FinishReason, Outcome
 from spillway_wire.sampling import SamplingParams
 
 PROTOCOL_VERSION = 1
+STANDING_CREDITS = 8
+"""What a client may always hold unspent, so that a request to an idle engine does not wait for a grant first."""
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -124,6 +126,18 @@ class Abort(_Message, frozen=True, kw_only=True):
     attempt: int = 1
 
 
+class Backlog(_Message, frozen=True, kw_only=True):
+    """How many requests this client would send now if it could; the engine grants credits in proportion.
+
+    It is as of its place in the stream: each first attempt sent after it takes one from `waiting`. A client that never
+    sends one does not ask for credits, and may do without: they are an agreement between those who share an engine.
+    """
+
+    waiting: int
+    returned: int = 0
+    """Credits that this client gives back unspent, all since its output channel opened."""
+
+
 # ---- output channel, from the engine ----
 
 
@@ -219,6 +233,9 @@ class StepOutput(_Message, frozen=True, kw_only=True):
     ended_ns: int
     load: Load
     deltas: tuple[Delta, ...]
+    """Empty for a client whose requests got nothing: every client hears of the load after every step."""
+    received: int = 0
+    """How many `Submit`s of this client, since its output channel opened, had arrived when `load` was taken."""
 
 
 class Rejected(_Message, frozen=True, kw_only=True):
@@ -229,6 +246,17 @@ class Rejected(_Message, frozen=True, kw_only=True):
     attempt: int
     outcome: Outcome
     message: str
+
+
+class Credit(_Message, frozen=True, kw_only=True):
+    """How many first attempts this client may have sent in all since its output channel opened.
+
+    A running total, so that a lost or repeated one does no harm, and therefore without a sequence number; beats repeat
+    it. It comes on the output channel because what frees a place is in the frame before it, and one wake-up serves
+    both. Later attempts need no credit: they were granted once, and go before fresh work.
+    """
+
+    total: int
 
 
 # ---- control channel, to the engine ----
@@ -275,6 +303,12 @@ class Beat(_Message, frozen=True, kw_only=True):
     step: int
     output_sequence: int
     at_ns: int
+    load: Load | None = None
+    """Also that of an idle engine, which sends no step."""
+    received: int = 0
+    """As in `StepOutput`."""
+    credit: int = 0
+    """As in `Credit`."""
 
 
 class SnapshotReply(_Message, frozen=True, kw_only=True):
@@ -301,5 +335,5 @@ class LastWords(_Message, frozen=True, kw_only=True):
     traceback: str = ""
 
 
-ToEngine = Hello | Submit | Abort | Drain | Stop | Inject | SnapshotRequest
-FromEngine = Welcome | Goodbye | StepOutput | Rejected | Ready | Beat | SnapshotReply | Injected | LastWords
+ToEngine = Hello | Submit | Abort | Backlog | Drain | Stop | Inject | SnapshotRequest
+FromEngine = Welcome | Goodbye | StepOutput | Rejected | Credit | Ready | Beat | SnapshotReply | Injected | LastWords

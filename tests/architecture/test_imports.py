@@ -11,9 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "engine" / "spillway_engine"
 WIRE = ROOT / "engine" / "spillway_wire"
+TEXT = ROOT / "engine" / "spillway_text"
+PLATFORM = ROOT / "platform" / "spillway"
 PURE = ("memory", "scheduling")
 """Folders that decide and do nothing else: no tensors, no sockets, no clock."""
 CLIENTS_NEED = ("spillway_engine.client.engine_client", "spillway_engine.core", "spillway_engine.process.main")
+TORCH_FREE = (*CLIENTS_NEED, "spillway_text.text", "spillway_text.folders", "spillway_text.stop")
+SUPERVISED_BY = ("__init__.py", "child.py", "errors.py", "runtime.py", "settings.py", "supervisor")
+"""What the supervisor's process is made of: it stays small, and starts at once."""
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -37,6 +42,29 @@ def test_wire_needs_only_the_standard_library_and_msgspec() -> None:
         assert {name.split(".")[0] for name in imports(file)} <= allowed, file
 
 
+def test_text_needs_no_model() -> None:
+    allowed = {*sys.stdlib_module_names, "huggingface_hub", "jinja2", "spillway_text", "tokenizers"}
+    for file in sources(TEXT):
+        assert {name.split(".")[0] for name in imports(file)} <= allowed, file
+
+
+def test_the_platform_knows_no_engine_and_no_torch() -> None:
+    strangers = {"torch", "transformers", "numba", "spillway_engine", "spillway_chaos", "spillway_load", "tests"}
+    for file in sources(PLATFORM):
+        assert not {name.split(".")[0] for name in imports(file)} & strangers, file
+
+
+def test_the_supervisor_needs_only_the_standard_library_and_msgspec() -> None:
+    allowed = {*sys.stdlib_module_names, "msgspec", "spillway_wire"}
+    own = {name.removesuffix(".py") for name in SUPERVISED_BY if name != "__init__.py"}
+    for place in SUPERVISED_BY:
+        path = PLATFORM / place
+        for file in sources(path) if path.is_dir() else [path]:
+            for name in imports(file):
+                top, _, rest = name.partition(".")
+                assert top in allowed or (top == "spillway" and rest.split(".")[0] in own), f"{file} imports {name}"
+
+
 def test_the_engine_knows_no_platform() -> None:
     strangers = {"spillway", "spillway_slo", "spillway_chaos", "spillway_load", "spillway_dashboards", "tests"}
     for file in sources(ENGINE):
@@ -50,9 +78,17 @@ def test_decisions_have_no_tensors_sockets_or_clock(folder: str) -> None:
         assert not {name.split(".")[0] for name in imports(file)} & effects, file
 
 
-@pytest.mark.parametrize("module", CLIENTS_NEED)
+@pytest.mark.parametrize("module", TORCH_FREE)
 def test_torch_is_loaded_with_a_model_and_not_before(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_the_demo_model_is_found_without_the_engine() -> None:
+    code = (
+        "import sys; from spillway_text.folders import resolve_model; resolve_model('demo'); "
+        "sys.exit('spillway_engine' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
@@ -62,5 +98,6 @@ def test_source_roots_are_no_packages() -> None:
 
 
 def test_files_can_be_read_in_one_sitting() -> None:
-    long = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in sources(ROOT / "engine")}
+    files = [*sources(ROOT / "engine"), *sources(ROOT / "platform")]
+    long = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in files}
     assert {name: lines for name, lines in long.items() if lines > 350} == {}

@@ -37,3 +37,21 @@ def serving() -> ModuleType:
 def fake_engine_command() -> tuple[str, ...]:
     """The program that serves it in one of its own."""
     return (sys.executable, str(FAKES / "fake_engine.py"))
+
+
+@pytest.fixture(scope="session")
+def fake_supervisor() -> ModuleType:
+    """A supervisor that says what the test wants, for the processes that it would start."""
+    return load("fake_supervisor")
+
+
+@pytest.fixture(scope="session")
+def gateway_house() -> ModuleType:
+    """A gateway with a pool that answers as its test says."""
+    return load("fake_pool")
+
+
+@pytest.fixture(scope="session")
+def asgi() -> ModuleType:
+    """A client without a network."""
+    return load("asgi_client")

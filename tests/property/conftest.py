@@ -20,3 +20,27 @@ def verifying_runner() -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def pool_world() -> ModuleType:
+    """A pool's core with engines that know every token, a clock and readers."""
+    spec = importlib.util.spec_from_file_location("fake_pool_world", FAKES / "fake_pool_world.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def gateway_house() -> ModuleType:
+    """A gateway with a pool that answers as its test says."""
+    return load("fake_pool")
+
+
+@pytest.fixture(scope="session")
+def asgi() -> ModuleType:
+    """A client without a network."""
+    return load("asgi_client")

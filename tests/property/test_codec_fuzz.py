@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from spillway_wire.codec import FrameDecoder, FrameEncoder, Malformed
 from spillway_wire.messages import (
     Abort,
+    Backlog,
     Beat,
     Capacity,
     Channel,
     Choice,
+    Credit,
     Delta,
     Drain,
     Exactness,
@@ -98,6 +100,7 @@ TO_ENGINE = {
         cache_salt=text,
     ),
     Abort: st.builds(Abort, request_id=text, attempt=count),
+    Backlog: st.builds(Backlog, waiting=count, returned=count),
     Drain: st.builds(Drain),
     Stop: st.builds(Stop),
     Inject: st.builds(Inject, fault=text, at_step=st.none() | count, value=number, num_steps=count),
@@ -132,12 +135,16 @@ FROM_ENGINE = {
         ended_ns=count,
         load=load,
         deltas=st.lists(delta, max_size=3).map(tuple),
+        received=count,
     ),
     Rejected: st.builds(
         Rejected, sequence=count, request_id=text, attempt=count, outcome=st.sampled_from(Outcome), message=text
     ),
+    Credit: st.builds(Credit, total=count),
     Ready: st.builds(Ready, incarnation=count, warmup_s=number),
-    Beat: st.builds(Beat, step=count, output_sequence=count, at_ns=count),
+    Beat: st.builds(
+        Beat, step=count, output_sequence=count, at_ns=count, load=st.none() | load, received=count, credit=count
+    ),
     SnapshotReply: st.builds(
         SnapshotReply,
         token=count,

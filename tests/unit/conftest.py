@@ -30,3 +30,27 @@ def fake_core() -> ModuleType:
 def fake_steps() -> ModuleType:
     """Schedulers to try rules on."""
     return load("fake_steps")
+
+
+@pytest.fixture(scope="session")
+def fake_supervisor() -> ModuleType:
+    """What a supervisor says of itself, and one to say it."""
+    return load("fake_supervisor")
+
+
+@pytest.fixture(scope="session")
+def pool_world() -> ModuleType:
+    """A pool's core with engines that know every token, a clock and readers."""
+    return load("fake_pool_world")
+
+
+@pytest.fixture(scope="session")
+def gateway_house() -> ModuleType:
+    """A gateway with a pool that answers as its test says."""
+    return load("fake_pool")
+
+
+@pytest.fixture(scope="session")
+def asgi() -> ModuleType:
+    """A client without a network."""
+    return load("asgi_client")

@@ -6,10 +6,10 @@ import pytest
 
 from spillway_engine.errors import SettingsError
 from spillway_engine.process.flags import parse_flags, to_flags
-from spillway_engine.process.oplog import RateLimited
 from spillway_engine.process.progress import DurationEstimate
 from spillway_engine.settings import Backend, EngineSettings, StepPolicy
 from spillway_wire.address import Address, AddressError, TcpAddress, UnixAddress, parse_address
+from spillway_wire.oplog import RateLimited
 
 WHERE = ["--address", "unix:/run/e.sock"]
 

@@ -22,10 +22,10 @@ from typing import Any, Self, TypeVar
 
 from spillway_engine.client.generation import ChoiceOutput, Generation, continuation, error_of
 from spillway_engine.client.launch import COMMAND, EngineProcess
-from spillway_engine.client.links import Links
 from spillway_engine.errors import EngineDeadError, RequestFailedError
 from spillway_engine.settings import EngineSettings
 from spillway_wire.address import parse_address
+from spillway_wire.links import LinkError, Links
 from spillway_wire.messages import (
     Abort,
     Channel,
@@ -70,7 +70,10 @@ class EngineClient:
         Raises OSError if nobody listens there, `EngineDeadError` if the engine refuses this client.
         """
         name = client_id or f"client-{os.getpid()}-{next(_numbers)}"
-        return cls(await Links.open(parse_address(address), name, timeout_s), None)
+        try:
+            return cls(await Links.open(parse_address(address), name, timeout_s), None)
+        except LinkError as error:
+            raise EngineDeadError(str(error)) from None
 
     @classmethod
     async def spawn(

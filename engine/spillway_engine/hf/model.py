@@ -18,7 +18,7 @@ from spillway_engine.hf.packing import PackedStep
 from spillway_engine.hf.probe import check_paging
 from spillway_engine.model.checkpoint import Checkpoint
 from spillway_engine.model.config import choose_dtype, declared_dtype
-from spillway_engine.model.fields import Fields
+from spillway_text.fields import Fields
 
 _PAGED_LAYERS = {"full_attention", "sliding_attention"}
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from spillway_engine.errors import InvalidCheckpointError, ModelNotFoundError
-from spillway_engine.model.fields import read_json
+from spillway_text.fields import read_json
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from spillway_engine.errors import InvalidCheckpointError, UnsupportedModelError
-from spillway_engine.model.fields import Fields
 from spillway_engine.model.rope import Rope, read_rope
+from spillway_text.fields import Fields
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

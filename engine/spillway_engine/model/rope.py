@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from spillway_engine.errors import InvalidCheckpointError, UnsupportedModelError
-from spillway_engine.model.fields import Fields
+from spillway_text.fields import Fields
 
 
 @dataclass(frozen=True, slots=True, eq=False)

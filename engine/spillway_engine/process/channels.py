@@ -8,7 +8,8 @@ requests. What happens to a client's requests and channels::
     output unread beyond the bound          aborted          all closed, counted as slow reader
     control unread beyond the bound         go on            control closed
     request or control channel ends         go on            the others stay
-    submit while no output channel          refused          request channel closed, with the reason
+    submit, backlog: no output channel      refused          request channel closed, with the reason
+    backlog                                 -                credits, before the next step
     no or wrong hello, wrong version        -                that connection closed, with the reason
     malformed frame                         go on            stay; counted, logged (rate limited), dropped
     frame above the bound                   as if it ended   that connection closed: its framing is lost
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from spillway_engine.process.oplog import RateLimited
+from spillway_engine.process.credits import Credits, window_of
 from spillway_engine.process.outbox import Client, FrameHook, Outbox, StepTimes, Unsendable, Wire
 from spillway_wire.address import Address
 from spillway_wire.channel import MAX_UNSENT_BYTES, Connection, close_all, listen
@@ -28,8 +29,10 @@ from spillway_wire.codec import FrameEncoder, Malformed
 from spillway_wire.messages import (
     PROTOCOL_VERSION,
     Abort,
+    Backlog,
     Beat,
     Channel,
+    Credit,
     Delta,
     Drain,
     Goodbye,
@@ -46,6 +49,7 @@ from spillway_wire.messages import (
     ToEngine,
     Welcome,
 )
+from spillway_wire.oplog import RateLimited
 from spillway_wire.outcomes import Outcome
 from spillway_wire.page import Counter
 
@@ -53,7 +57,7 @@ HELLO_TIMEOUT_S = 5.0
 MAX_CLIENT_ID = 128
 
 ALLOWED: dict[Channel, tuple[type, ...]] = {
-    Channel.REQUEST: (Submit, Abort),
+    Channel.REQUEST: (Submit, Abort, Backlog),
     Channel.OUTPUT: (),
     Channel.CONTROL: (Drain, Stop, Inject, SnapshotRequest),
 }
@@ -71,6 +75,12 @@ class Desk(Protocol):
 
     def client_gone(self, client_id: str, outcome: Outcome) -> None:
         """Forget all of a client's requests: it went away, or did not read."""
+
+    def credits_wanted(self) -> None:
+        """Grant credits before the next step, also if there is nothing else to do."""
+
+    def load(self) -> Load:
+        """Return the load now."""
 
     def drain(self) -> None:
         """Take nothing new and end when everything known is finished."""
@@ -111,10 +121,12 @@ class Channels:
         self._max_unsent_bytes = max_unsent_bytes
         self._encoder = FrameEncoder()
         self._outbox = Outbox(self._encoder, counters, frame_hook)
+        self._credits = Credits(window_of(welcome.capacity.max_num_seqs))
         self._server: asyncio.Server | None = None
         self._waiting: dict[Wire, asyncio.TimerHandle] = {}
         """Connections that have not said hello, with the end of our patience."""
         self._greeted: dict[Wire, tuple[Client, Channel]] = {}
+        self._last_beat = 0, clock_ns()
         self.clients: dict[str, Client] = {}
 
     # ---- life ----
@@ -160,15 +172,24 @@ class Channels:
         client, channel = known
         if not isinstance(message, ALLOWED[channel]):
             self._malformed(wire, f"{type(message).__name__} on the {channel} channel")
-        elif isinstance(message, Submit):
-            if Channel.OUTPUT in client.channels:
-                self._desk.submit(client.id, message)
-            else:
-                self._refuse(wire, "submit before the output channel is open: its answer could not be sent")
-        elif isinstance(message, Abort):
-            self._desk.abort(client.id, message)
+        elif channel is Channel.REQUEST:
+            self._request(client, wire, message)
         else:
             self._control(client, wire, message)
+
+    def _request(self, client: Client, wire: Wire, message: ToEngine) -> None:
+        if isinstance(message, Abort):
+            self._desk.abort(client.id, message)
+        elif Channel.OUTPUT not in client.channels:
+            self._refuse(wire, "submit before the output channel is open: its answer could not be sent")
+        elif isinstance(message, Submit):
+            client.received += 1
+            if message.attempt == 1:
+                self._credits.spend(client.id)
+            self._desk.submit(client.id, message)
+        elif isinstance(message, Backlog):
+            self._credits.hear(client.id, message.waiting, message.returned)
+            self._desk.credits_wanted()
 
     def _control(self, client: Client, wire: Wire, message: ToEngine) -> None:
         match message:
@@ -196,8 +217,10 @@ class Channels:
         wire.send(self._welcome)
         if hello.channel is Channel.CONTROL:
             wire.send(self._ready)
+            self._beat(client, wire)
         elif hello.channel is Channel.OUTPUT:
-            client.sequence = 0
+            client.sequence = client.received = 0
+            wire.send(Credit(total=self._credits.join(client.id)))
 
     def _problem(self, hello: ToEngine) -> str | None:
         if not isinstance(hello, Hello):
@@ -234,6 +257,8 @@ class Channels:
         if not client.channels:
             del self.clients[client.id]
         if channel is Channel.OUTPUT:
+            self._credits.leave(client.id)
+            self._desk.credits_wanted()
             self._desk.client_gone(client.id, client.leaves_as)
             request = client.channels.get(Channel.REQUEST)
             if request is not None and request.is_open:
@@ -253,6 +278,11 @@ class Channels:
 
     # ---- sending ----
 
+    @property
+    def readers(self) -> list[str]:
+        """The clients that hear of every step: those with an output channel."""
+        return [client.id for client in self.clients.values() if Channel.OUTPUT in client.channels]
+
     def send_step(self, client_id: str, report: StepTimes, load: Load, deltas: Sequence[Delta]) -> None:
         """Send what a step produced for one client; one that is gone is passed over."""
         client = self.clients.get(client_id)
@@ -271,12 +301,33 @@ class Channels:
         if client is not None and not self._outbox.reject(client, request_id, attempt, outcome, message):
             self._cut(client)
 
+    def send_credits(self, in_hand: int) -> None:
+        """Grant what the engine, with `in_hand` requests known to it, can take."""
+        for client_id, total in self._credits.grant(in_hand).items():
+            wire = self.clients[client_id].channels[Channel.OUTPUT]
+            wire.send(Credit(total=total))  # unread and lost, it is in the next beat
+
     def beat(self, step: int, now_ns: int) -> None:
-        """Tell every client how far the loop is, and which of its output frames was the last."""
+        """Tell every client how far the loop is, which of its output frames was the last, load and credits."""
+        self._last_beat = step, now_ns
         for client in list(self.clients.values()):
             wire = client.channels.get(Channel.CONTROL)
             if wire is not None:
-                self._send_control(wire, Beat(step=step, output_sequence=client.sequence, at_ns=now_ns))
+                self._beat(client, wire)
+
+    def _beat(self, client: Client, wire: Wire) -> None:
+        step, at_ns = self._last_beat
+        self._send_control(
+            wire,
+            Beat(
+                step=step,
+                output_sequence=client.sequence,
+                at_ns=at_ns,
+                load=self._desk.load(),
+                received=client.received,
+                credit=self._credits.total(client.id),
+            ),
+        )
 
     def _send_control(self, wire: Wire, message: msgspec.Struct) -> None:
         if not wire.send(message):

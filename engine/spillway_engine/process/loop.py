@@ -8,6 +8,9 @@
       │    order to stop? order to drain and nothing left? ──▶ end
       │                   │
       │                   ▼
+      │            credits to clients
+      │                   │
+      │                   ▼
       │               core.step()      blocks the loop on purpose: between steps is the only time anything can change
       │                   │
       │                   ▼
@@ -107,6 +110,14 @@ class StepLoop:
             self._log("client_gone", client=client_id, outcome=outcome, aborted=num_aborted)
             self._wake.set()
 
+    def credits_wanted(self) -> None:
+        """Grant credits in the next round of the loop."""
+        self._wake.set()
+
+    def load(self) -> Load:
+        """Return the core's load now."""
+        return self._core.load()
+
     def drain(self) -> None:
         """Take nothing new; end when everything known is finished."""
         self._draining = True
@@ -175,6 +186,9 @@ class StepLoop:
                 return Ending(LastWords(cause="stopped", message="told to stop"), EXIT_OK)
             if self._draining and not core.has_work:
                 return Ending(LastWords(cause="drained", message="everything known is finished"), EXIT_OK)
+            if not self._draining:
+                load = core.load()
+                channels.send_credits(load.running + load.waiting)  # what they bring can arrive during the step
             stepped = core.has_work and self._step(channels)
             now_ns = self._clock_ns()
             if now_ns >= self._next_tick_ns:
@@ -196,7 +210,7 @@ class StepLoop:
         load = self._core.load()
         self._count(report, load)
         self._page.end(self._clock_ns())
-        by_client: dict[str, list[Delta]] = {}
+        by_client: dict[str, list[Delta]] = {client_id: [] for client_id in channels.readers}
         for client_id, delta in report.deltas:
             by_client.setdefault(client_id, []).append(delta)
         for client_id, deltas in by_client.items():
@@ -225,7 +239,8 @@ class StepLoop:
 
     def _end_all(self, channels: Channels) -> None:
         now_ns = self._clock_ns()
-        ended = self._core.end_all(Outcome.ENGINE_FAILED, "the engine was stopped")
+        # To whoever can go on elsewhere this is no failure of the request: its tokens are where they were.
+        ended = self._core.end_all(Outcome.DRAINING, "the engine was stopped")
         report = _LastReport(step=self._last_step, started_ns=now_ns, ended_ns=now_ns, num_tokens=0, deltas=ended)
         load = self._core.load()
         self._count(report, load)

@@ -21,21 +21,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spillway_engine.errors import EngineError, SettingsError
+from spillway_engine.errors import EngineError, ModelError, SettingsError
 from spillway_engine.process.channels import Channels
 from spillway_engine.process.core_contract import Core, Loaded
 from spillway_engine.process.exits import EXIT_CANNOT_START, EXIT_OK, EXIT_USAGE
 from spillway_engine.process.faults import Faults, FaultyRunner
 from spillway_engine.process.flags import ProcessSettings, parse_flags
 from spillway_engine.process.loop import TICK_S, StepLoop
-from spillway_engine.process.oplog import OperatorLog
-from spillway_engine.process.parent import parent_is_alive, tie_to_parent
 from spillway_engine.process.progress import DurationEstimate, WatchedRunner
 from spillway_engine.settings import EngineSettings
 from spillway_wire.address import UnixAddress
 from spillway_wire.channel import MAX_UNSENT_BYTES
 from spillway_wire.messages import Welcome
+from spillway_wire.oplog import OperatorLog
 from spillway_wire.page import EngineState, PageError, PageWriter
+from spillway_wire.parent import ParentGoneError, parent_is_alive, tie_to_parent
 
 FAREWELL_S = 1.0
 """How long last words and last outputs may take to leave."""
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None, *, load: Loader | None = None) 
         if process.parent_pid is not None:
             tie_to_parent(process.parent_pid)
         page = PageWriter(process.page)
-    except (EngineError, OSError, PageError) as error:
+    except (ParentGoneError, OSError, PageError) as error:
         log("cannot_start", error=f"{type(error).__name__}: {error}")
         return EXIT_CANNOT_START
     with contextlib.closing(page):
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None, *, load: Loader | None = None) 
         except SettingsError as error:
             log("cannot_start", error=f"{type(error).__name__}: {error}")
             return EXIT_USAGE
-        except (EngineError, OSError, MemoryError) as error:
+        except (EngineError, ModelError, OSError, MemoryError) as error:
             log("cannot_start", error=f"{type(error).__name__}: {error}")
             return EXIT_CANNOT_START
 

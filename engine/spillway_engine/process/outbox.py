@@ -35,7 +35,7 @@ class StepTimes(Protocol):
 class Client:
     """Who talks to this engine: up to three connections under one id."""
 
-    __slots__ = ("channels", "id", "leaves_as", "sequence")
+    __slots__ = ("channels", "id", "leaves_as", "received", "sequence")
 
     def __init__(self, client_id: str) -> None:
         self.id = client_id
@@ -44,6 +44,8 @@ class Client:
         """How its requests end when its output channel does."""
         self.sequence = 0
         """Number of the last output frame, sent or lost; starts again with a new output channel."""
+        self.received = 0
+        """Number of `Submit`s since the output channel opened."""
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {'+'.join(sorted(self.channels))} sequence={self.sequence}>"
@@ -82,6 +84,7 @@ class Outbox:
             ended_ns=report.ended_ns,
             load=load,
             deltas=tuple(deltas),
+            received=client.received,
         )
         try:
             frame: bytes | None = self._encoder.encode(output)

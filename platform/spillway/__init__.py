@@ -1,0 +1,1 @@
+"""The Spillway platform: supervisor, gateway, pool, ops. It imports neither torch nor the engine."""

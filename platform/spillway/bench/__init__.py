@@ -1,0 +1,12 @@
+"""Figures and drills of the whole platform: what a gateway costs, and what is left of promises when engines die.
+
+::
+
+    python -m spillway.bench gateway      requests, tokens and added latency of one gateway process on one core
+    python -m spillway.bench generate     /generate end to end, one fresh connection each
+    python -m spillway.bench kills        engines killed while streams count: exactness, pauses, detection
+    python -m spillway.bench mixed        requests of all kinds, a tenth of them leaving: leaks, and one outcome each
+
+`spillway bench …` is the same. Each prints tables, can write JSON (`--out`), and ends with status 1 where a promise
+was broken.
+"""

@@ -1,0 +1,34 @@
+"""`python -m spillway.bench PART`, also as `spillway bench PART`; see the package."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+PARTS: Final = {
+    "engine": "the engine alone, against peers (spillway_engine.bench)",
+    "gateway": "requests, tokens and added latency of one gateway process on one core",
+    "generate": "/generate end to end, one fresh connection each",
+    "kills": "engines killed while streams count",
+    "mixed": "requests of all kinds, a tenth of them leaving",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one part and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] not in PARTS:
+        wanted = given and given[0] in {"-h", "--help"}
+        lines = ["usage: spillway bench PART [--help]", "", *(f"  {part:10}{says}" for part, says in PARTS.items()), ""]
+        (sys.stdout if wanted else sys.stderr).write("\n".join(lines))
+        return 0 if wanted else 2
+    part, *rest = given
+    if part == "engine":  # a process of its own: this one must not load torch
+        os.execv(sys.executable, [sys.executable, "-m", "spillway_engine.bench", *rest])  # noqa: S606 - ourselves
+    status: int = importlib.import_module(f"spillway.bench.{part}").main(rest)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

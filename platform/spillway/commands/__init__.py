@@ -1,0 +1,1 @@
+"""The subcommands of `spillway`, one module each; `cli` says what such a module has."""

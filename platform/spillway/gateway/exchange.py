@@ -1,0 +1,197 @@
+"""One request to an endpoint that generates, from its first byte to its one outcome.
+
+The handler returns this as the ASGI application that answers. While the answer is made, the client is watched: when
+it leaves, whatever is waited for is interrupted and the engines forget the request. The phases, and what a sudden end
+in each leaves behind (nothing, but for the outcome in the tally)::
+
+    read the body → decode, plan → tokenize → submit → first token → … → last token → sent
+"""
+
+import asyncio
+import traceback
+from typing import Any, Final
+
+from spillway.gateway.answering import Answer
+from spillway.gateway.arrival import Arrival
+from spillway.gateway.body import Reader, read_body
+from spillway.gateway.endpoints.table import Endpoint
+from spillway.gateway.gateway import Gateway
+from spillway.gateway.interrupt import Interruptible
+from spillway.gateway.patience import patience
+from spillway.gateway.plan import Head
+from spillway.gateway.problems import Problem, body, headers, invalid
+from spillway.gateway.reply import ABORT, JSON, VISIT, Receive, Reply, Scope, Send, Visit
+from spillway.gateway.sampling import priority_of, tier_of
+from spillway.gateway.schema import SamplingFields
+from spillway.gateway.tokens import plan_params, prompt_tokens
+from spillway.pool.contract import Refused, Work
+from spillway_wire.outcomes import Outcome
+
+FAREWELL_S: Final = 1.0
+"""How long the news of an error may take to leave."""
+
+
+class Exchange:
+    """Answers one request; an ASGI application."""
+
+    def __init__(self, gateway: Gateway, endpoint: Endpoint, reader: Reader[Any]) -> None:
+        self._gateway = gateway
+        self._endpoint = endpoint
+        self._reader = reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request. Nothing is raised but the cancellation of this task."""
+        visit: Visit = scope[VISIT]
+        reply = Reply(visit)
+        with Arrival(self._gateway.tally) as arrival:
+            try:
+                await self._serve(scope, receive, visit, reply)
+                arrival.settle(Outcome.COMPLETED)
+            except Problem as problem:
+                arrival.settle(problem.outcome)
+                await self._fail(scope, reply, problem)
+            except Refused as refused:
+                arrival.settle(refused.outcome)
+                await self._fail(scope, reply, Problem.of(refused))
+            except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours is an answer too
+                arrival.settle(Outcome.INTERNAL)
+                self._gateway.log("request_failed", request_id=visit.request_id, traceback=_trace(error))
+                await self._fail(scope, reply, Problem(Outcome.INTERNAL, "the server met an error of its own"))
+            finally:
+                if self._gateway.log_requests:
+                    self._gateway.log(
+                        "request",
+                        request_id=visit.request_id,
+                        endpoint=self._endpoint.name,
+                        outcome=(arrival.outcome or Outcome.GATEWAY_FAILED).value,
+                        status=reply.status,
+                        seconds=round(visit.elapsed_s, 4),
+                    )
+
+    async def _serve(self, scope: Scope, receive: Receive, visit: Visit, reply: Reply) -> None:
+        gateway, limits = self._gateway, self._gateway.settings.limits
+        async with Interruptible() as work:
+            with gateway.opened(work):
+                gateway.check_taking_work()
+                patient = patience(scope["headers"], at_most_s=limits.request_timeout_s)
+                raw = await read_body(
+                    receive, scope["headers"], max_bytes=limits.max_body_bytes, patience_s=limits.slow_reader_s
+                )
+                if raw is None:
+                    raise client_gone()
+                loop = asyncio.get_running_loop()
+                timers = [loop.call_later(patient.whole_s - visit.elapsed_s, work.interrupt, expired(patient.whole_s))]
+                watcher = loop.create_task(_watch(receive, work), name="watch a client")
+                try:
+                    request = self._reader(raw)
+                    first_byte_s = patient.first_byte_s
+                    if first_byte_s is not None:
+                        wait_s = first_byte_s - visit.elapsed_s
+                        timers.append(loop.call_later(wait_s, work.interrupt, expired(first_byte_s)))
+                    answer = await self._begin(request, visit, work, visit.began + patient.whole_s)
+                    if request.stream:
+                        await answer.stream(reply, on_begin=timers[-1].cancel if timers[1:] else _nothing)
+                    else:
+                        await answer.whole(reply)
+                finally:
+                    watcher.cancel()
+                    for timer in timers:
+                        timer.cancel()
+
+    async def _begin(self, request: SamplingFields, visit: Visit, work: Interruptible, deadline: float) -> Answer:
+        """Do all that comes before the engines' part."""
+        gateway, settings = self._gateway, self._gateway.settings
+        _check_stream(request)
+        tier = tier_of(request)
+        model = gateway.model(getattr(request, "model", None))
+        plan = self._endpoint.plan(request, model, settings.generation)
+        prompts = await prompt_tokens(plan)
+        state = gateway.model_state(model)
+        ids = [visit.request_id] if len(prompts) == 1 else [f"{visit.request_id}-{i}" for i in range(len(prompts))]
+        all_params = plan_params(
+            plan,
+            prompts,
+            settings.generation,
+            ids,
+            max_model_len=state.max_model_len if state is not None else None,
+            vocab_size=(state.vocab_size if state is not None else None) or model.text.vocab_size,
+        )
+        head = Head(visit.request_id, int(gateway.wall()), model, tier)
+        works = [
+            Work(
+                request_id=request_id,
+                model=model.name,
+                prompt_token_ids=prompt,
+                params=params,
+                num_choices=request.n or 1,
+                priority=priority_of(request, tier),
+                deadline=deadline,
+                cache_salt=request.cache_salt or "",
+            )
+            for request_id, prompt, params in zip(ids, prompts, all_params, strict=True)
+        ]
+        exactness = state.exactness if state is not None else None
+        return Answer(gateway, plan, works, form=plan.form(head, prompts), exactness=exactness, interruptible=work)
+
+    async def _fail(self, scope: Scope, reply: Reply, problem: Problem) -> None:
+        """Tell the client, as far as that is still possible."""
+        if problem.outcome is Outcome.SLOW_READER and reply.status is not None:
+            abort = scope.get(ABORT)
+            if abort is not None:
+                abort()
+            return
+        if problem.outcome is Outcome.CLIENT_GONE or reply.is_complete:
+            return
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                if reply.status is None:
+                    await reply.whole(problem.status, [JSON, *headers(problem)], body(problem))
+                elif reply.is_stream:
+                    await reply.write(b"data: " + body(problem) + b"\n\n", last=True)
+        except TimeoutError:
+            return  # it does not read: the server closes the connection of an answer that is not complete
+
+
+async def _watch(receive: Receive, work: Interruptible) -> None:
+    """Interrupt the work when the client leaves; a plain handler would not hear of it."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    work.interrupt(client_gone())
+
+
+def client_gone() -> Problem:
+    """Return why nobody will read the answer."""
+    return Problem(Outcome.CLIENT_GONE, "the client closed the connection")
+
+
+def expired(patience_s: float) -> Problem:
+    """Return why a request that took too long ends."""
+    return Problem(
+        Outcome.EXPIRED,
+        f"the request was not answered within {patience_s:g} s",
+        limit=f"deadline={patience_s:g}s",
+    )
+
+
+def _check_stream(request: SamplingFields) -> None:
+    options = request.stream_options
+    if options is None:
+        return
+    if not request.stream:
+        raise invalid("'stream_options' needs 'stream' to be true", "stream_options", code="invalid_value")
+    if options.include_obfuscation:
+        raise invalid(
+            "'stream_options.include_obfuscation' is not supported by this server",
+            "stream_options.include_obfuscation",
+            code="unsupported_parameter",
+        )
+
+
+def _trace(error: BaseException) -> str:
+    """Return where an error came from, and its type; its message is left out, for it may quote a prompt."""
+    frames = traceback.format_list(traceback.extract_tb(error.__traceback__))
+    return "".join([*frames, type(error).__name__])
+
+
+def _nothing() -> None:
+    """Do nothing: no timer waits for the first byte."""

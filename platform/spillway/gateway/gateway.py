@@ -1,0 +1,107 @@
+"""What all requests of a gateway share."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from spillway.gateway.interrupt import Interruptible
+from spillway.gateway.models import Model, Models
+from spillway.gateway.problems import Problem
+from spillway.pool.contract import ModelState, Pool
+from spillway.settings import Settings
+from spillway_wire.outcomes import Outcome
+from spillway_wire.plane import PhaseKind
+from spillway_wire.tally import TallyWriter
+
+Log = Callable[..., None]
+"""Writes one event for the operator: its name, and fields. Prompts and outputs are never among them."""
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+class Gateway:
+    """Models, pool, counters, and the phase the whole platform is in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        pool: Pool,
+        tally: TallyWriter,
+        log: Log,
+        *,
+        log_requests: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = _new_id,
+    ) -> None:
+        self.settings = settings
+        self.models = models
+        self.pool = pool
+        self.tally = tally
+        self.log = log
+        self.log_requests = log_requests
+        self.clock = clock
+        self.wall = wall
+        self.new_id = new_id
+        self.phase = PhaseKind.SERVING
+        self._open: set[Interruptible] = set()
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self.phase} open={len(self._open)}>"
+
+    @property
+    def num_open(self) -> int:
+        """Requests that are being answered."""
+        return len(self._open)
+
+    def enter_phase(self, phase: PhaseKind) -> None:
+        """Go on to a phase of the orderly shutdown; the last one gives every open request an error."""
+        self.phase = phase
+        if phase is PhaseKind.ENDING:
+            for work in tuple(self._open):
+                work.interrupt(draining())
+
+    @contextmanager
+    def opened(self, work: Interruptible) -> Iterator[None]:
+        """Have the end of the server reach `work`."""
+        self._open.add(work)
+        try:
+            yield
+        finally:
+            self._open.discard(work)
+
+    def check_taking_work(self) -> None:
+        """Raise `Problem` if new requests are refused."""
+        if self.phase in {PhaseKind.REFUSING, PhaseKind.ENDING}:
+            raise draining()
+
+    def model(self, name: str | None) -> Model:
+        """Return the model that a request means. Raises `Problem`."""
+        model = self.models.default if name is None else self.models.get(name)
+        if model is None:
+            if name is None:
+                raise Problem(Outcome.NO_ENGINE, "no model is served yet")
+            raise unknown_model(name)
+        return model
+
+    def model_state(self, model: Model) -> ModelState | None:
+        """Return what the pool knows of a model's engines."""
+        return self.pool.model_state(model.name)
+
+
+def draining() -> Problem:
+    """Return why a server that is about to end serves nobody."""
+    return Problem(Outcome.DRAINING, "the server is shutting down; send this again, to another one or a little later")
+
+
+def unknown_model(name: str) -> Problem:
+    """Return why a model cannot be had."""
+    return Problem(
+        Outcome.UNKNOWN_MODEL,
+        f"The model {name[:200]!r} does not exist; see /v1/models for those that do",
+        param="model",
+    )

@@ -1,0 +1,140 @@
+"""What can be asked for without generating anything: models, tokens, health, readiness, the API's own description."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from spillway.gateway.answers import (
+    DetokenizeAnswer,
+    HealthAnswer,
+    ModelAnswer,
+    ModelList,
+    ReadyAnswer,
+    TokenizeAnswer,
+)
+from spillway.gateway.body import Reader, read_body
+from spillway.gateway.endpoints.chat import render_chat, template_message
+from spillway.gateway.gateway import Gateway, unknown_model
+from spillway.gateway.models import Model
+from spillway.gateway.openapi import document
+from spillway.gateway.plan import TextPrompt
+from spillway.gateway.problems import Problem, invalid
+from spillway.gateway.readiness import ModelReadiness, reasons_not_ready
+from spillway.gateway.schema import DetokenizeRequest, TokenizeRequest
+from spillway.gateway.tokens import INLINE_CHARACTERS
+from spillway_wire.outcomes import Outcome
+
+_to_json = msgspec.json.Encoder().encode
+
+
+def information_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
+    """Return the handlers, which hold on to the gateway."""
+    description = _to_json(document())
+
+    @get("/health", name="health")
+    async def health() -> Response[bytes]:
+        return _json(HealthAnswer())
+
+    @get("/ready", name="ready")
+    async def ready() -> Response[bytes]:
+        reasons = reasons_not_ready(gateway.phase, _readiness(gateway))
+        if reasons:
+            return _json(ReadyAnswer(status="not ready", reasons=reasons), 503)
+        return _json(ReadyAnswer(status="ready", reasons=[]))
+
+    @get("/openapi.json", name="openapi")
+    async def openapi() -> Response[bytes]:
+        return Response(description, media_type=MediaType.JSON)
+
+    @get("/v1/models", name="models")
+    async def models() -> Response[bytes]:
+        return _json(ModelList(data=[_model_answer(model) for model in gateway.models]))
+
+    @get("/v1/models/{model_id:path}", name="model")
+    async def model(model_id: FromPath[str]) -> Response[bytes]:
+        name = model_id.removeprefix("/")
+        found = gateway.models.get(name)
+        if found is None:
+            raise unknown_model(name)
+        return _json(_model_answer(found, name))
+
+    return [health, ready, openapi, models, model, *_token_handlers(gateway)]
+
+
+def _token_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
+    limits = gateway.settings.limits
+    read_tokenize = Reader(TokenizeRequest, max_depth=limits.max_json_depth)
+    read_detokenize = Reader(DetokenizeRequest, max_depth=limits.max_json_depth)
+
+    async def read(request: Request[Any, Any, Any]) -> bytes:
+        raw = await read_body(
+            request.receive, request.scope["headers"], max_bytes=limits.max_body_bytes, patience_s=limits.slow_reader_s
+        )
+        if raw is None:
+            raise Problem(Outcome.CLIENT_GONE, "the client closed the connection")
+        return raw
+
+    @post("/tokenize", name="tokenize", status_code=200)
+    async def tokenize(request: Request[Any, Any, Any]) -> Response[bytes]:
+        asked = read_tokenize(await read(request))
+        model = gateway.model(asked.model)
+        if _size(asked) > INLINE_CHARACTERS:
+            tokens = await asyncio.to_thread(_tokens, model, asked)
+        else:
+            tokens = _tokens(model, asked)
+        state = gateway.model_state(model)
+        return _json(
+            TokenizeAnswer(tokens=tokens, count=len(tokens), max_model_len=state.max_model_len if state else None)
+        )
+
+    @post("/detokenize", name="detokenize", status_code=200)
+    async def detokenize(request: Request[Any, Any, Any]) -> Response[bytes]:
+        asked = read_detokenize(await read(request))
+        text = gateway.model(asked.model).text
+        large = [token for token in asked.tokens if token >= text.vocab_size]
+        if large:
+            raise invalid(
+                f"'tokens' holds {large[0]}; the model's tokens are 0 to {text.vocab_size - 1}",
+                "tokens",
+                code="invalid_value",
+            )
+        return _json(DetokenizeAnswer(prompt=text.decode(asked.tokens, skip_special_tokens=asked.skip_special_tokens)))
+
+    return [tokenize, detokenize]
+
+
+def _json(answer: msgspec.Struct, status: int = 200) -> Response[bytes]:
+    return Response(_to_json(answer), status_code=status, media_type=MediaType.JSON)
+
+
+def _model_answer(model: Model, name: str | None = None) -> ModelAnswer:
+    return ModelAnswer(id=name or model.name, created=model.created)
+
+
+def _readiness(gateway: Gateway) -> list[ModelReadiness]:
+    found = []
+    for model in gateway.models:
+        state = gateway.model_state(model)
+        found.append(ModelReadiness(model.name, state.num_ready if state else 0, state.num_engines if state else 0))
+    return found
+
+
+def _size(asked: TokenizeRequest) -> int:
+    return len(asked.prompt or "") + sum(len(str(message.content)) for message in asked.messages or ())
+
+
+def _tokens(model: Model, asked: TokenizeRequest) -> list[int]:
+    if (asked.prompt is None) == (asked.messages is None):
+        raise invalid("give either 'prompt' or 'messages'", "prompt", code="invalid_value")
+    if asked.prompt is not None:
+        return model.text.encode(asked.prompt, add_special_tokens=asked.add_special_tokens)
+    prompts = render_chat(model, [template_message(message) for message in asked.messages or ()])
+    return [token for prompt in prompts if isinstance(prompt, TextPrompt) for token in _encode(model, prompt)]
+
+
+def _encode(model: Model, prompt: TextPrompt) -> list[int]:
+    return model.text.encode(prompt.text, add_special_tokens=prompt.special_tokens)

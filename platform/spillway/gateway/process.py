@@ -1,0 +1,183 @@
+"""The gateway process.
+
+Which process runs it: one of the `--gateways`, which share one listening socket. What crosses its boundary: HTTP on
+that socket, frames to and from engines (`spillway.pool`), the supervisor's word over the control link, and its counters
+in a shared page that outlives it. What happens when the other side dies: a client's death ends its requests, an
+engine's is a pause, the supervisor's is this process's own.
+
+It listens only when it has heard which models there are and has read their texts: until then connections wait in the
+socket's backlog, and none is refused.
+"""
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from spillway.child import Child, PlaneLink, beat
+from spillway.errors import SpillwayError
+from spillway.gateway.app import build_app
+from spillway.gateway.gateway import Gateway
+from spillway.gateway.models import Model, Models
+from spillway.gateway.server import Server, accept_queue, listening_socket, server_config
+from spillway.pool.engine_pool import EnginePool
+from spillway_text.errors import ModelError
+from spillway_wire.oplog import OperatorLog
+from spillway_wire.parent import ParentGoneError
+from spillway_wire.plane import (
+    ChildReady,
+    EngineDied,
+    FromSupervisor,
+    Membership,
+    Phase,
+    PhaseKind,
+    Role,
+    ServedModel,
+)
+from spillway_wire.tally import RECOVERIES, TallyWriter
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a gateway to its end and return its exit status."""
+    log = OperatorLog(process="gateway")
+    try:
+        child = Child.from_command_line(sys.argv[1:] if arguments is None else arguments, "python -m spillway.gateway")
+        log = OperatorLog(process=child.child_id, incarnation=child.incarnation)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(GatewayProcess(child, log).run())
+    except (SpillwayError, ModelError, ParentGoneError, OSError) as error:
+        log("cannot_start", error=f"{type(error).__name__}: {error}")
+        return EXIT_FAILED
+
+
+class GatewayProcess:
+    """Ties the parts together: link, pool, models, application, server."""
+
+    def __init__(self, child: Child, log: OperatorLog) -> None:
+        self._child = child
+        self._log = log
+        self._settings = child.runtime.read_settings()
+        self._tally = TallyWriter(child.runtime.tally(child.child_id, child.incarnation))
+        self._served: tuple[ServedModel, ...] = ()
+        self._models_changed = asyncio.Event()
+        self._lost: str | None = None
+        self._pool: EnginePool
+        self._gateway: Gateway
+        self._link: PlaneLink
+        self._server: Server
+
+    async def run(self) -> int:
+        """Serve until the last phase of an orderly end, or until the supervisor is gone; return the exit status."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
+        models = Models()
+        self._pool = EnginePool(
+            f"{self._child.child_id}.{self._child.incarnation}",
+            limits=self._settings.limits,
+            clock=time.monotonic,
+            log=self._log,
+            on_recovery=lambda _: self._tally.add(RECOVERIES),
+        )
+        self._gateway = Gateway(
+            self._settings, models, self._pool, self._tally, self._log, log_requests=self._settings.log_requests
+        )
+        config = server_config(build_app(self._gateway), self._settings.network)
+        self._server = Server(config, on_started=lambda: self._link.send(ChildReady()))
+        loop.add_signal_handler(signal.SIGTERM, self._end)
+        listener = listening_socket(self._child.fd, self._settings.limits)
+        self._link = await PlaneLink.open(
+            self._child.runtime,
+            child_id=self._child.child_id,
+            incarnation=self._child.incarnation,
+            role=Role.GATEWAY,
+            on_message=self._received,
+            on_lost=self._on_lost,
+        )
+        tasks = [loop.create_task(beat(self._link, facts=lambda: self._facts(listener)), name="beat")]
+        try:
+            await self._load(models)
+            tasks.append(loop.create_task(self._keep_models(models), name="follow the models"))
+            gc.collect()
+            gc.freeze()  # what start-up made stays: no collection has to look at it again
+            await self._server.serve(sockets=[listener])
+        finally:
+            for task in tasks:
+                task.cancel()
+            lost = self._lost
+            await self._pool.close()
+            await self._link.close()
+        self._log("ended", cause="asked to" if lost is None else f"the link to the supervisor: {lost}")
+        return EXIT_OK if lost is None else EXIT_FAILED
+
+    # ---- what the supervisor says ----
+
+    def _received(self, message: FromSupervisor) -> None:
+        match message:
+            case Membership():
+                self._pool.set_membership(message)
+                if message.models != self._served:
+                    self._served = message.models
+                    self._models_changed.set()
+            case EngineDied():
+                self._pool.engine_died(message)
+            case Phase():
+                self._gateway.enter_phase(message.kind)
+                if message.kind is PhaseKind.ENDING:
+                    self._server.end()
+            case _:  # what only ops asks for
+                pass
+
+    def _on_lost(self, reason: str) -> None:
+        self._lost = reason
+        self._models_changed.set()
+        self._gateway.enter_phase(PhaseKind.ENDING)
+        self._server.end(at_once=True)
+
+    def _end(self) -> None:
+        """Do as in the last phase of an orderly end: open requests are told, then the process ends."""
+        self._models_changed.set()
+        self._gateway.enter_phase(PhaseKind.ENDING)
+        self._server.end()
+
+    # ---- models ----
+
+    async def _load(self, models: Models) -> None:
+        """Wait for the word on which models there are, and read their texts, in a thread: large ones take seconds."""
+        await self._models_changed.wait()
+        self._models_changed.clear()
+        known = {(model.name, model.path, model.aliases): model for model in models}
+        wanted = [(served.name, Path(served.path), served.aliases) for served in self._served]
+        found = []
+        for key in wanted:
+            model = known.get(key)
+            found.append(await asyncio.to_thread(Model.load, *key) if model is None else model)
+        models.install(tuple(found))
+
+    async def _keep_models(self, models: Models) -> None:
+        while True:
+            try:
+                await self._load(models)
+            except ModelError as error:  # those that were served before still are
+                self._log("model_unreadable", error=str(error))
+
+    # ---- what is said of this process ----
+
+    def _facts(self, listener: Any) -> tuple[int, dict[str, float]]:
+        facts: dict[str, float] = {"queued_requests": self._pool.snapshot().num_queued}
+        waiting = accept_queue(listener)
+        if waiting is not None:
+            facts["accept_queue"] = waiting
+        return self._tally.open_requests, facts
+
+    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self._log("unhandled", message=context.get("message"), error=type(error).__name__ if error else None)

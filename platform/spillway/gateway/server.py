@@ -1,0 +1,100 @@
+"""uvicorn as a part of a process that decides for itself when to begin and when to end."""
+
+import contextlib
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from spillway.gateway.http import HttpConnection
+from spillway.settings import LimitSettings, NetworkSettings
+
+KEEP_ALIVE_S: Final = 75
+"""How long an idle connection is kept; longer than the 60 s after which usual load balancers give one up."""
+FAREWELL_S: Final = 3
+"""How long answers may take to leave once the server ends."""
+_IDLE_BEFORE_PROBES_S: Final = 30
+_PROBE_EVERY_S: Final = 10
+_PROBES: Final = 3
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers, and with a word when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        self._on_started()
+
+    def end(self, *, at_once: bool = False) -> None:
+        """Stop accepting and return from `serve`: when answers have left, or at once."""
+        self.force_exit = self.force_exit or at_once
+        self.should_exit = True
+
+
+def server_config(app: Any, network: NetworkSettings) -> uvicorn.Config:
+    """Return uvicorn's configuration."""
+    return uvicorn.Config(
+        app,
+        loop="none",  # the process has made one
+        http=HttpConnection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # the gateway has its own, without paths that hold secrets
+        server_header=False,
+        proxy_headers=bool(network.trusted_proxies),
+        forwarded_allow_ips=list(network.trusted_proxies),
+        backlog=network.backlog,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FAREWELL_S,
+        ssl_certfile=network.tls_certificate,
+        ssl_keyfile=network.tls_key,
+    )
+
+
+def listening_socket(fd: int, limits: LimitSettings) -> socket.socket:
+    """Return the inherited socket, set up so that connections of clients that vanished without a word end.
+
+    Accepted connections inherit the options: the kernel probes idle ones, and gives up those whose client takes
+    nothing for `slow_reader_s`, also when what is unsent is no stream's.
+    """
+    listener = socket.socket(fileno=fd)
+    if listener.family in {socket.AF_INET, socket.AF_INET6}:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_BEFORE_PROBES_S)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY_S)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.slow_reader_s * 1000))
+    return listener
+
+
+_TCP_INFO_BYTES: Final = 32
+_UNACKED_OFFSET: Final = 24
+"""Of a listening socket it is the number of connections that wait to be accepted."""
+
+
+def accept_queue(listener: socket.socket) -> int | None:
+    """Return how many connections wait to be accepted, over all processes that share the socket; None if unknown."""
+    if sys.platform != "linux" or listener.family not in {socket.AF_INET, socket.AF_INET6}:
+        return None
+    try:
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:  # closed
+        return None
+    waiting: int = struct.unpack_from("I", info, _UNACKED_OFFSET)[0]
+    return waiting

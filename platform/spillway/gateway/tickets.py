@@ -1,0 +1,81 @@
+"""The tickets of one answer, one for each prompt, read as if they were one."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, Self
+
+from spillway.pool.contract import Piece, Ticket
+from spillway_wire.outcomes import Outcome
+
+_UNREAD_PIECES: Final = 16
+"""Of all prompts together; beyond that their readers wait, and the tickets keep what comes."""
+
+
+class Tickets:
+    """`async with` it, and iterate: pieces bear the place of their choice in the whole answer.
+
+    When the body ends, whatever is not over is aborted, and no reader of a ticket is left.
+    """
+
+    def __init__(self, tickets: Sequence[Ticket], num_choices: int, why: Callable[[], Outcome]) -> None:
+        self._tickets = tickets
+        self._num_choices = num_choices
+        """Of each prompt."""
+        self._why = why
+        """Asked for the outcome of what is aborted."""
+        self._unread: asyncio.Queue[Piece | Exception | None] = asyncio.Queue(_UNREAD_PIECES)
+        self._readers: list[asyncio.Task[None]] = []
+        self._num_reading = len(tickets)
+
+    async def __aenter__(self) -> Self:
+        if len(self._tickets) > 1:
+            self._readers = [
+                asyncio.create_task(self._read(place, ticket), name="read a ticket")
+                for place, ticket in enumerate(self._tickets)
+            ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for reader in self._readers:
+            reader.cancel()
+        outcome = Outcome.COMPLETED if kind is None else self._why()
+        for ticket in self._tickets:
+            ticket.abort(outcome)  # nothing happens to those that are over
+
+    def __aiter__(self) -> "Tickets":
+        return self
+
+    async def __anext__(self) -> Piece:
+        """Return the next piece of any prompt. Raises StopAsyncIteration after the last one of all, else `Refused`."""
+        if not self._readers:
+            return await anext(self._tickets[0])
+        while self._num_reading:
+            piece = await self._unread.get()
+            if isinstance(piece, Piece):
+                return piece
+            if piece is not None:
+                raise piece
+            self._num_reading -= 1
+        raise StopAsyncIteration
+
+    def leave(self, prompt: int) -> None:
+        """Have no more of a prompt: all its choices ended here before they did in the engine."""
+        if self._readers:
+            self._readers[prompt].cancel()
+        self._tickets[prompt].abort(Outcome.COMPLETED)
+
+    async def _read(self, prompt: int, ticket: Ticket) -> None:
+        first = prompt * self._num_choices
+        end: Exception | None = None
+        try:
+            async for piece in ticket:
+                await self._unread.put(replace(piece, choice=first + piece.choice))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the one who iterates raises it
+            end = error
+        await self._unread.put(end)

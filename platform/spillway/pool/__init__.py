@@ -1,0 +1,1 @@
+"""The gateway's side of the engines: where a request goes, and how it goes on when its engine dies."""

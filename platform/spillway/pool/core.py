@@ -1,0 +1,324 @@
+"""The pool without I/O: requests, engines and supervisor say what happens, and it decides what follows.
+
+It owns queue, journal and roster. It reads one clock, sends through `Wires`, and never waits: time comes in through
+`tick`, which it asks for with `Wires.wake_at`. So everything that can happen can be played to it in any order (the
+property tests do), and `engine_pool` is all there is to an event loop. ::
+
+    submit, abort ─────────▶ ┌──────┐ ─ submit, abort, backlog ─▶ engines
+    step, reject, credit ──▶ │ core │ ─ connect, disconnect ────▶ edge
+    membership, death ─────▶ └──────┘ ─ news, end ──────────────▶ tickets
+
+A request that an engine has is in the `entries` of exactly one connection; one that nobody has is in the queue; never
+both, never neither (`check_integrity`).
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from spillway.pool import refusals
+from spillway.pool.casualties import Casualties
+from spillway.pool.contract import ModelState, Refused, Work
+from spillway.pool.dispatcher import Dispatcher, Recovered
+from spillway.pool.journal import Entry, Journal, JournalError
+from spillway.pool.lifecycle import Event, State
+from spillway.pool.members import EngineConnection, Key, Roster
+from spillway.pool.policies import POLICIES, PoolPolicies
+from spillway.pool.prefix import prefix_of
+from spillway.pool.queue import WaitingQueue
+from spillway.pool.snapshot import EngineSnapshot, PoolSnapshot
+from spillway.pool.ticket import PoolTicket
+from spillway.pool.wires import Wires
+from spillway.settings import LimitSettings
+from spillway_wire.links import Ending
+from spillway_wire.messages import Abort, Beat, Credit, Delta, FromEngine, Rejected, StepOutput, Welcome
+from spillway_wire.outcomes import Outcome
+from spillway_wire.plane import EngineDied, Membership
+
+
+class PoolCore:
+    """See the module. It has one caller at a time."""
+
+    def __init__(
+        self,
+        wires: Wires,
+        *,
+        limits: LimitSettings,
+        clock: Callable[[], float],
+        log: Callable[..., None],
+        on_recovery: Callable[[Recovered], None],
+        policies: PoolPolicies = POLICIES,
+    ) -> None:
+        self._wires, self._limits, self._policies, self._clock, self._log = wires, limits, policies, clock, log
+        self.journal = Journal()
+        self.queue = WaitingQueue()
+        self.roster = Roster()
+        self.dispatcher = Dispatcher(
+            wires,
+            self.roster,
+            self.queue,
+            policies=policies,
+            clock=clock,
+            on_recovery=on_recovery,
+            finish=self._finish,
+            link_failed=lambda connection: self.disconnected(
+                connection, Ending.OURS, "the engine does not read its request channel"
+            ),
+        )
+        self.casualties = Casualties(
+            wires,
+            self.roster,
+            self.queue,
+            self.journal,
+            self.dispatcher,
+            policies=policies,
+            clock=clock,
+            log=log,
+            finish=self._finish,
+        )
+
+    # ---- requests ----
+
+    def submit(self, work: Work) -> PoolTicket:
+        """Send `work` at once or queue it; raise `Refused` if it cannot be taken."""
+        now = self._clock()
+        self._check_admissible(work, now)
+        entry = self.journal.open(work, now, prefix_of(work.prompt_token_ids, work.cache_salt))
+        ticket = PoolTicket(entry, self.abort)
+        self.queue.push(entry)
+        self.dispatcher.dispatch(work.model)
+        if entry.refusal is not None:
+            raise entry.refusal
+        if entry.state is State.QUEUED:
+            self._mind(work.model)
+        return ticket
+
+    def _check_admissible(self, work: Work, now: float) -> None:
+        model = self.roster.models.get(work.model)
+        if self.dispatcher.stopped:
+            raise refusals.shutting_down()
+        if model is None:
+            raise refusals.unknown_model(work.model)
+        if model.served.hopeless:
+            raise refusals.hopeless(work.model)
+        remaining_s = self.casualties.quarantine.remaining_s(work, now)
+        if remaining_s is not None:
+            raise refusals.quarantined(remaining_s)
+        if work.deadline is not None and work.deadline <= now:
+            raise self.dispatcher.expired(now)
+        num_waiting, most = self.queue.num_fresh, self._limits.max_queued_requests
+        if num_waiting >= most:
+            raise refusals.queue_full(num_waiting, most, self.dispatcher.drain_rate.retry_after_s(num_waiting, now))
+
+    def abort(self, entry: Entry, outcome: Outcome) -> None:
+        """End a request that its client does not want any more."""
+        entry.news.clear()
+        self._finish(entry, refusals.aborted(outcome))
+
+    def _finish(self, entry: Entry, refusal: Refused | None) -> None:
+        """The one way out: None if it completed. What an engine still works on is aborted there."""
+        outcome = Outcome.COMPLETED if refusal is None else refusal.outcome
+        self.journal.close(entry, self._clock(), str(outcome))
+        entry.refusal = refusal
+        connection = entry.place
+        if isinstance(connection, EngineConnection):
+            connection.leave(entry)
+            if refusal is not None:
+                self.dispatcher.send(connection, Abort(request_id=entry.request_id, attempt=entry.attempt))
+        elif self.queue.discard(entry):
+            self.casualties.forget(entry)
+            self._wires.soon()
+        entry.close()
+        self.dispatcher.free_alone(entry)
+
+    # ---- what engines say ----
+
+    def connected(self, key: Key, client_id: str, welcome: Welcome) -> EngineConnection | None:
+        """Begin with an engine whose channels are open; None if nobody wants them any more."""
+        connection = self.roster.connected(key, client_id, welcome)
+        if connection is not None:
+            self._review([connection.view.member.model])
+        return connection
+
+    def received(self, connection: EngineConnection, message: FromEngine) -> None:
+        """Take in what came on a connection; anything on one that is over is late, and dropped."""
+        if connection.view.connection is not connection:
+            return
+        if type(message) is StepOutput:
+            connection.book.hear(message.load, message.received)
+            entries = connection.entries
+            for delta in message.deltas:
+                entry = entries.get(delta.request_id)
+                if entry is not None and len(entry.attempts) == delta.attempt:
+                    self._accept(entry, delta, connection)
+        elif type(message) is Credit:
+            self._credit(connection, message.total)
+        elif type(message) is Beat:
+            if message.load is not None:
+                connection.book.hear(message.load, message.received)
+            self._credit(connection, message.credit)
+        elif type(message) is Rejected:
+            entry = connection.entries.get(message.request_id)
+            if entry is not None and entry.attempt == message.attempt:
+                self._ended_badly(entry, connection, message.outcome, message.message)
+
+    def _credit(self, connection: EngineConnection, total: int) -> None:
+        if connection.book.grant(total):
+            self.dispatcher.dispatch(connection.view.member.model)
+            self._wires.soon()
+
+    def _accept(self, entry: Entry, delta: Delta, connection: EngineConnection) -> None:
+        finish = delta.finish
+        if finish is not None and finish.outcome is not Outcome.COMPLETED:
+            entry.accept(msgspec.structs.replace(delta, finish=None))
+            self._ended_badly(entry, connection, finish.outcome, finish.message)
+            return
+        gap = entry.accept(delta)
+        if gap is not None:
+            self._log("output_gap", request=entry.request_id, expected=gap.expected, got=gap.got)
+            self.dispatcher.send(connection, Abort(request_id=entry.request_id, attempt=entry.attempt))
+            self._take_back(entry, connection, Event.LOSE_ENGINE, "output was lost")
+        elif not entry.num_open:
+            self._finish(entry, None)
+        else:
+            entry.wake()
+
+    def _ended_badly(self, entry: Entry, connection: EngineConnection, outcome: Outcome, text: str) -> None:
+        if outcome is Outcome.DRAINING:
+            # The engine ends in good order: what it hands back goes on elsewhere, and that counts for nothing.
+            connection.view.turns_away = True
+            self._take_back(entry, connection, Event.TURN_AWAY, "turned away")
+        else:
+            self._finish(entry, Refused(outcome, text))
+
+    def _take_back(self, entry: Entry, connection: EngineConnection, event: Event, why: str) -> None:
+        """Take a request back from an engine that lives, and send it again: there or elsewhere."""
+        if entry.place is not connection:
+            return  # the connection failed meanwhile, and the request with it
+        connection.give_back(entry, event, why, self._clock())
+        self.queue.push(entry)
+        self.dispatcher.free_alone(entry)
+        self._review([entry.work.model])
+
+    def disconnected(self, connection: EngineConnection, ending: Ending, words: str) -> None:
+        """A connection ended."""
+        if connection.view.connection is connection:
+            self.casualties.link_ended(connection, ending, words)
+            self._review([connection.view.member.model])
+
+    # ---- what the supervisor says ----
+
+    def set_membership(self, membership: Membership) -> None:
+        """Take in which engines and models there are now."""
+        changes = self.roster.update(membership, self._clock())
+        for view in changes.new:
+            self._wires.connect(view.member)
+        for view in changes.suspected:
+            self.casualties.suspected(view)
+        for view in changes.gone:
+            self.casualties.gone(view)
+        for name in self.queue.models:
+            model = self.roster.models.get(name)
+            if model is None or model.served.hopeless:
+                for entry in list(self.queue.lane(name)):
+                    self._finish(entry, refusals.hopeless(name))
+        self._review(self.roster.models)
+
+    def engine_died(self, died: EngineDied) -> None:
+        """Go on elsewhere with what was on a dead engine."""
+        view = self.casualties.died(died)
+        if view is not None:
+            self._review([view.member.model])
+
+    def _review(self, models: Iterable[str]) -> None:
+        """After a change among the engines: note what is ready, and send what can be sent."""
+        self.roster.refresh(self._clock())
+        for model in list(models):
+            self.dispatcher.dispatch(model)
+            self._mind(model)
+        self._wires.soon()
+
+    # ---- time ----
+
+    def _mind(self, model: str) -> None:
+        """Ask to be woken when something that waits for `model` runs out of time."""
+        for when in (self.queue.next_deadline, self._patience_ends(model)):
+            if when is not None:
+                self._wires.wake_at(when)
+
+    def _patience_ends(self, name: str) -> float | None:
+        """When the oldest fresh request has waited long enough for a model that has no engine."""
+        model = self.roster.models.get(name)
+        if model is None or model.unready_since is None:
+            return None
+        oldest = next(iter(self.queue.lane(name).fresh), None)
+        return None if oldest is None else max(oldest.queued_at, model.unready_since) + self._limits.engine_wait_s
+
+    def tick(self) -> None:
+        """Do what is due."""
+        now = self._clock()
+        for entry in self.queue.expired(now):
+            if not entry.is_over:
+                self._finish(entry, self.dispatcher.expired(now))
+        for view in list(self.roster.views.values()):
+            if view.verdict_due is None:
+                continue
+            if view.verdict_due <= now:
+                self.casualties.go_on_without_verdict(view)
+                self._review([view.member.model])
+            else:
+                self._wires.wake_at(view.verdict_due)
+        for name in self.queue.models:
+            while (ends := self._patience_ends(name)) is not None and ends <= now:
+                oldest = next(iter(self.queue.lane(name).fresh))
+                bounds_s = self._policies.retry_after_s
+                self._finish(oldest, refusals.no_engine(name, self._limits.engine_wait_s, bounds_s))
+            self._mind(name)
+
+    # ---- the end, and what it says of itself ----
+
+    def close(self) -> None:
+        """End everything that is open; nothing is taken any more. Idempotent."""
+        self.dispatcher.stopped = True
+        for entry in list(self.journal):
+            self._finish(entry, refusals.shutting_down())
+        for view in self.roster.views.values():
+            view.connection = None
+            self._wires.disconnect(view.key, "this gateway is shutting down")
+        self.roster.views.clear()
+
+    def model_state(self, name: str) -> ModelState | None:
+        """Return what is known of a model, None if it is not served."""
+        return self.roster.state(name)
+
+    def snapshot(self) -> PoolSnapshot:
+        """Describe everything, frozen."""
+        states = [entry.state for entry in self.journal]
+        alone = self.dispatcher.alone
+        return PoolSnapshot(
+            num_open=len(self.journal),
+            num_queued=states.count(State.QUEUED),
+            num_running=states.count(State.RUNNING),
+            num_recovering=states.count(State.RECOVERING),
+            num_recoveries=self.dispatcher.num_recoveries,
+            num_quarantined=len(self.casualties.quarantine),
+            drain_per_s=self.dispatcher.drain_rate.per_second(self._clock()),
+            alone=None if alone is None else alone.request_id,
+            engines=tuple(EngineSnapshot.of(view) for view in self.roster.views.values()),
+        )
+
+    def check_integrity(self) -> None:
+        """Raise `JournalError` unless each open request is in exactly one place, and every book adds up."""
+        self.queue.check_integrity()
+        views = self.roster.views.values()
+        placed = [name for view in views if view.connection is not None for name in view.connection.entries]
+        waiting = [entry.request_id for name in self.queue.models for entry in self.queue.lane(name)]
+        known = [entry.request_id for entry in self.journal]
+        if sorted(placed + waiting) != sorted(known):
+            raise JournalError(f"{len(known)} requests are open, {len(placed)} on engines and {len(waiting)} waiting")
+        held = {entry.request_id for name in self.queue.models for entry in self.queue.lane(name).held.values()}
+        if held != {name for view in views for name in view.stranded}:
+            raise JournalError("a request is held for a verdict on no engine, or on one that has a connection")
+        alone = self.dispatcher.alone
+        if alone is not None and alone.is_over:
+            raise JournalError(f"{alone!r} has ended and still runs alone")

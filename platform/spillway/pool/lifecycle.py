@@ -1,0 +1,65 @@
+"""States of a request in a gateway's pool, as a table; the docs' diagram is drawn from it.
+
+A request ends exactly once, whatever happens to the engines that work on it: `FINISHED` has no way out.
+"""
+
+from enum import Enum, auto
+
+
+class State(Enum):
+    """Where a request is."""
+
+    QUEUED = auto()
+    """Waits for an engine; nobody works on it."""
+    RUNNING = auto()
+    """An engine has it: queued there, in prefill, or decoding."""
+    RECOVERING = auto()
+    """Its engine is lost; it waits for the verdict, then for another engine."""
+    FINISHED = auto()
+    """Ended with exactly one outcome; it holds nothing."""
+
+
+class Event(Enum):
+    """What can happen to a request."""
+
+    DISPATCH = auto()
+    """It is sent to an engine."""
+    TURN_AWAY = auto()
+    """The engine ends in good order and hands it back."""
+    LOSE_ENGINE = auto()
+    """The engine died, or output of it was lost."""
+    FINISH = auto()
+
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.QUEUED, Event.DISPATCH): State.RUNNING,
+    (State.QUEUED, Event.FINISH): State.FINISHED,
+    (State.RUNNING, Event.TURN_AWAY): State.QUEUED,
+    (State.RUNNING, Event.LOSE_ENGINE): State.RECOVERING,
+    (State.RUNNING, Event.FINISH): State.FINISHED,
+    (State.RECOVERING, Event.DISPATCH): State.RUNNING,
+    (State.RECOVERING, Event.FINISH): State.FINISHED,
+}
+
+
+class IllegalTransitionError(Exception):
+    """An event that the table does not allow, a fault of ours; nothing has changed."""
+
+
+def follow(state: State, event: Event) -> State:
+    """Return the state after `event`, or raise `IllegalTransitionError`."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransitionError(f"{event.name.lower()} is not allowed while {state.name.lower()}") from None
+
+
+def mermaid() -> str:
+    """Draw the table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.QUEUED.name.lower()}"]
+    lines += [
+        f"    {state.name.lower()} --> {after.name.lower()}: {event.name.lower()}"
+        for (state, event), after in TRANSITIONS.items()
+    ]
+    lines.append(f"    {State.FINISHED.name.lower()} --> [*]")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""How requests end that do not complete: each refusal in one place, with its limit, measured value and advice."""
+
+from spillway.pool.contract import Refused
+from spillway_wire.outcomes import Outcome
+
+
+def shutting_down() -> Refused:
+    """This gateway ends."""
+    return Refused(Outcome.DRAINING, "this gateway is shutting down")
+
+
+def unknown_model(model: str) -> Refused:
+    """Nobody serves a model of that name."""
+    return Refused(Outcome.UNKNOWN_MODEL, f"no model is served under the name {model!r}")
+
+
+def hopeless(model: str) -> Refused:
+    """The model has no engine, and none is on its way."""
+    return Refused(
+        Outcome.NO_ENGINE, f"no engine serves model {model!r}, and none is on its way", measured="0 ready engines"
+    )
+
+
+def no_engine(model: str, waited_s: float, bounds_s: tuple[float, float]) -> Refused:
+    """No engine came back in time; the next wait may go better."""
+    least, most = bounds_s
+    return Refused(
+        Outcome.NO_ENGINE,
+        f"no engine for model {model!r} has become ready within {waited_s:g} s",
+        retry_after_s=min(most, max(least, waited_s)),
+        limit=f"engine_wait_s={waited_s:g}",
+        measured="0 ready engines",
+    )
+
+
+def queue_full(num_waiting: int, most: int, retry_after_s: float) -> Refused:
+    """The queue's bound is reached."""
+    return Refused(
+        Outcome.OVERLOADED,
+        f"{num_waiting} requests wait for an engine already; come back later",
+        retry_after_s=retry_after_s,
+        limit=f"max_queued_requests={most}",
+        measured=str(num_waiting),
+    )
+
+
+def expired(retry_after_s: float) -> Refused:
+    """Its deadline passed before an engine had it, or had it again."""
+    return Refused(
+        Outcome.EXPIRED,
+        "the request's deadline passed while it waited for an engine",
+        retry_after_s=retry_after_s,
+    )
+
+
+def quarantined(remaining_s: float) -> Refused:
+    """Engines died of it, or of one like it."""
+    return Refused(
+        Outcome.ENGINE_FAILED,
+        f"engines have died of this request; it and any like it are refused for {max(1, round(remaining_s))} s",
+        should_retry=False,
+    )
+
+
+def aborted(outcome: Outcome) -> Refused:
+    """Its client does not want it any more, or does not take it."""
+    return Refused(outcome, f"the request was given up: {outcome}")

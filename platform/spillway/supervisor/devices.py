@@ -1,0 +1,62 @@
+"""What of this machine each engine gets: a GPU, or a share of one, or a share of the cores. Without torch."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_DEVICE = re.compile(r"nvidia\d+")
+_GPU_SHARE = 0.9
+"""Of a GPU's memory, for all engines on it together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to share."""
+
+    num_cores: int
+    gpus: tuple[str, ...] = ()
+    """As `CUDA_VISIBLE_DEVICES` names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one engine gets: settings that hold unless the user gave others, and its environment."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def look(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> Machine:
+    """Count the cores that this process may use and the GPUs that it may see."""
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        gpus = [name.strip() for name in visible.split(",") if name.strip() not in {"", "-1"}]
+    else:
+        gpus = [str(number) for number, _ in enumerate(sorted(filter(_DEVICE.fullmatch, _names(devices))))]
+    return Machine(num_cores, tuple(gpus))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def share(machine: Machine, num_engines: int, device: str) -> list[Share]:
+    """Share the machine among `num_engines`: GPUs in turn, else cores in equal parts."""
+    gpus = () if device == "cpu" else machine.gpus
+    if not gpus:
+        threads = max(1, machine.num_cores // max(1, num_engines))
+        return [Share({"threads": threads})] * num_engines
+    shares = []
+    for number in range(num_engines):
+        place = number % len(gpus)
+        num_together = len(range(place, num_engines, len(gpus)))
+        settings = {} if num_together == 1 else {"gpu_memory_utilization": round(_GPU_SHARE / num_together, 3)}
+        shares.append(Share(settings, {"CUDA_VISIBLE_DEVICES": gpus[place]}))
+    return shares

@@ -1,0 +1,33 @@
+"""What children write, on its way to the operator: event lines stay events, anything else becomes one."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from spillway.supervisor.process import Stream
+
+
+def parse_event(line: str) -> dict[str, Any] | None:
+    """Return an event line (`spillway_wire.oplog`) without its time, or None if it is any other line."""
+    if not line.startswith("{"):
+        return None
+    with contextlib.suppress(ValueError):
+        event = json.loads(line)
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            event.pop("at", None)
+            return event
+    return None
+
+
+def forward(log: Callable[..., None], child: str) -> Callable[[Stream, str], None]:
+    """Return what passes a child's lines on to `log`."""
+
+    def pass_on(_: Stream, line: str) -> None:
+        event = parse_event(line)
+        if event is not None:
+            log(event.pop("event"), **{"child": child, **event})
+        elif line:
+            log("output", child=child, line=line)
+
+    return pass_on
