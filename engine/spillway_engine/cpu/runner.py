@@ -181,12 +181,17 @@ def _dims(shape: ModelShape, limits: SchedulerSettings) -> Dims:
 def _cache_tensors(
     shape: ModelShape, limits: SchedulerSettings, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys and values, [layers, blocks, a block's elements]; zero, as a weight of 0 times garbage could be NaN."""
+    """Keys and values, [layers, blocks, a block's elements]; zero, as a weight of 0 times garbage could be NaN.
+
+    numpy asks the system for zero pages, which take no memory until they are written to; torch would write the zeros.
+    """
     regions = shape.num_kv_heads * limits.block_size
-    return (
-        torch.zeros(shape.num_layers, limits.num_blocks, regions * shape.head_dim, dtype=dtype),
-        torch.zeros(shape.num_layers, limits.num_blocks, regions * padded_head_dim(shape), dtype=dtype),
-    )
+
+    def zeros(elements: int) -> torch.Tensor:
+        array = np.zeros((shape.num_layers, limits.num_blocks, elements * dtype.itemsize), np.uint8)
+        return torch.from_numpy(array).view(dtype)
+
+    return zeros(regions * shape.head_dim), zeros(regions * padded_head_dim(shape))
 
 
 def _buffers(shape: ModelShape, dims: Dims, limits: SchedulerSettings, threads: int, *, pairs: bool) -> Buffers:
