@@ -28,7 +28,7 @@ def build_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
         num_key_value_heads=2,
         head_dim=32,
         max_position_embeddings=CONTEXT,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000_000.0},
         tie_word_embeddings=True,
         bos_token_id=tokenizer.token_to_id(BEGIN),
         eos_token_id=tokenizer.token_to_id(END),
