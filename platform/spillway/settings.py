@@ -1,7 +1,7 @@
 """Every setting of the platform, frozen. `configuration` reads them from flags, environment and file.
 
-Groups become the tables of `spillway.toml` and the prefixes of nothing else: a setting's flag is its own name
-(`--drain-timeout-s`), its variable `SPILLWAY_DRAIN_TIMEOUT_S`.
+Groups become the tables of `spillway.toml`. In `network` and `limits` a setting's flag is its own name (`--port`, its
+variable `SPILLWAY_PORT`); the other groups' names stand in front (`--drain-timeout-s`, `SPILLWAY_DRAIN_TIMEOUT_S`).
 """
 
 from dataclasses import dataclass, field

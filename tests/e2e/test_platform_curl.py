@@ -90,7 +90,7 @@ def test_a_request_that_is_wrong_gets_openais_error(served: Served) -> None:
     for body, status in (({"model": "demo"}, 400), ({"model": "nobody", "messages": MESSAGES}, 404)):
         got, text = curl(f"{served.api_url}/v1/chat/completions", body)
         assert got == status
-        assert set(json.loads(text)["error"]) == {"message", "type", "param", "code"}
+        assert set(json.loads(text)["error"]) >= {"message", "type", "param", "code"}
     got, text = curl(f"{served.api_url}/v1/chat/completions", None, "--json", '{"model": "demo", "mess')
     assert got == 400
     assert "error" in json.loads(text)

@@ -42,6 +42,7 @@ def test_after_a_kill_of_the_supervisor_nothing_is_left_and_the_folder_can_be_us
         processes = family(second)
         asyncio.run(_drains(second))
         assert second.process.wait(30) == 0
+        second.close()
         assert psutil.wait_procs(processes, timeout=10)[1] == []
         assert refuses(second.api)
 

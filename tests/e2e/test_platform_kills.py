@@ -28,6 +28,7 @@ def drill(served: Served, how: str, requests: Sequence[Mapping[str, Any]], num_k
     owed = asyncio.run(drill.run(requests, num_kills))
     assert drill.seen.errors == []
     assert drill.seen.num_exact == drill.seen.num_streams >= num_kills * len(requests)
+    assert drill.seen.num_recovered > 0
     assert owed == {}
 
 

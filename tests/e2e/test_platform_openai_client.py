@@ -53,7 +53,7 @@ def test_a_stream_is_the_same_answer_in_pieces_with_its_usage_at_the_end(client:
     )
     *parts, last = chunks
     assert "".join(part.choices[0].delta.content or "" for part in parts).strip() == COUNT.answer
-    assert len(parts) > 10
+    assert len(parts) > 2
     assert parts[0].choices[0].delta.role == "assistant"
     assert parts[-1].choices[0].finish_reason == "stop"
     assert all(part.usage is None for part in parts)

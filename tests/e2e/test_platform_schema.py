@@ -19,7 +19,7 @@ def test_whatever_is_sent_the_answer_is_in_the_schema_and_no_fault_of_ours(serve
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{served.api_url}/openapi.json"),
         *("--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "25"),
-        *("--generation-deterministic", "--generation-database", "none", "--request-timeout", "20"),
+        *("--generation-deterministic", "--request-timeout", "20"),
         *("--suppress-health-check", "all", "--warnings", "off", "--no-color"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)

@@ -14,7 +14,14 @@ class Call:
     """One request. `run` serves it; what has come back can be looked at any time."""
 
     def __init__(
-        self, app: Any, path: str, body: object = None, *, method: str = "POST", headers: Headers = (), whole: bool = True
+        self,
+        app: Any,
+        path: str,
+        body: object = None,
+        *,
+        method: str = "POST",
+        headers: Headers = (),
+        whole: bool = True,
     ) -> None:
         """`body` is sent as JSON, or as it is if it is bytes; all of it at once only if `whole`."""
         self._app = app
@@ -125,6 +132,15 @@ async def settled(predicate: Any) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it never came to hold")
+
+
+async def eventually(predicate: Any, *, within_s: float = 10.0) -> None:
+    """Wait until `predicate` holds; for what other processes, sockets and threads do."""
+    for _ in range(int(within_s / 0.005)):
+        if predicate():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come to hold in time")
 
 
 def other_tasks() -> list[str]:

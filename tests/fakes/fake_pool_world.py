@@ -123,9 +123,7 @@ class SimEngine:
 
     def reject(self, message: Submit, outcome: Outcome, text: str = "no") -> None:
         self.say(
-            Rejected(
-                sequence=0, request_id=message.request_id, attempt=message.attempt, outcome=outcome, message=text
-            )
+            Rejected(sequence=0, request_id=message.request_id, attempt=message.attempt, outcome=outcome, message=text)
         )
 
     def load(self) -> Load:
@@ -254,7 +252,9 @@ class SimWires:
 class World:
     """A core with its surroundings."""
 
-    def __init__(self, *, policies: PoolPolicies | None = None, models: tuple[str, ...] = ("m",), **limits: Any) -> None:
+    def __init__(
+        self, *, policies: PoolPolicies | None = None, models: tuple[str, ...] = ("m",), **limits: Any
+    ) -> None:
         self.now = 100.0
         self.wires = SimWires(self)
         self.engines: dict[Key, SimEngine] = {}
@@ -361,6 +361,12 @@ class World:
             **fields,
         )
         return Reader(work, self.core.submit(work))
+
+    def try_submit(self, prompt: list[int], **fields: Any) -> "tuple[Reader, None] | tuple[None, Refused]":
+        try:
+            return self.submit(prompt, **fields), None
+        except Refused as refused:
+            return None, refused
 
     def flush(self) -> None:
         """The events of this moment are over."""

@@ -55,3 +55,9 @@ def gateway_house() -> ModuleType:
 def asgi() -> ModuleType:
     """A client without a network."""
     return load("asgi_client")
+
+
+@pytest.fixture(scope="session")
+def instances() -> ModuleType:
+    """Whole instances: the real supervisor with light children."""
+    return load("fake_instance")

@@ -1,14 +1,17 @@
 """The ops process, as the supervisor starts it, with a supervisor that says what the test wants."""
 
 import asyncio
+import json
 import shutil
 import signal
 import socket
 import stat
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +20,7 @@ import httpx
 import pytest
 import uvloop
 
+from spillway.cli import Surroundings, main
 from spillway.settings import NetworkSettings, Settings
 from spillway_wire.plane import Role
 
@@ -27,6 +31,16 @@ class Ops:
     http: httpx.AsyncClient
     supervisor: Any
     key: str
+
+    async def command(self, *words: str, **variables: str) -> tuple[int, str, str]:
+        """Run a subcommand against this process; return its status and what it wrote."""
+        state = Path(self.supervisor.runtime.read_settings().state_dir)
+        out, err = StringIO(), StringIO()
+        around = Surroundings(
+            environment={"SPILLWAY_STATE_DIR": str(state)} | variables, folder=state, out=out, err=err
+        )
+        status = await asyncio.to_thread(main, [*words, "--ops", str(self.http.base_url)], around)
+        return status, out.getvalue(), err.getvalue()
 
     @property
     def admin(self) -> dict[str, str]:
@@ -46,7 +60,8 @@ def with_ops(fake_supervisor: ModuleType, tmp_path: Path) -> Callable[..., None]
     async def started(settings: Settings) -> AsyncIterator[Ops]:
         folder = Path(tempfile.mkdtemp(prefix="ops-"))  # pytest's own are too long for a socket's path
         with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            secure = settings.network.tls_certificate is not None
+            url = f"{'https' if secure else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
             async with fake_supervisor.supervising(folder, settings) as supervisor, asyncio.timeout(30):
                 command = fake_supervisor.child_command("spillway.ops", supervisor.runtime, "ops", listener.fileno())
                 process = await asyncio.create_subprocess_exec(*command, pass_fds=[listener.fileno()])
@@ -56,7 +71,7 @@ def with_ops(fake_supervisor: ModuleType, tmp_path: Path) -> Callable[..., None]
                     assert supervisor.ready.done(), "it ended before it was ready"
                     ending.cancel()
                     key = (tmp_path / "state" / "admin.key").read_text().strip()
-                    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+                    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as http:  # noqa: S501
                         yield Ops(process, http, supervisor, key)
                 finally:
                     shutil.rmtree(folder)
@@ -67,12 +82,12 @@ def with_ops(fake_supervisor: ModuleType, tmp_path: Path) -> Callable[..., None]
     def run(test: Test, **more: Any) -> None:
         settings = Settings(state_dir=str(tmp_path / "state"), **more)
 
-        async def main() -> None:
+        async def bounded() -> None:
             async with started(settings) as ops:
                 await test(ops)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main())
+            runner.run(bounded())
 
     return run
 
@@ -263,3 +278,78 @@ def test_metrics_come_in_the_form_that_the_scraper_reads(with_ops: Callable[...,
             assert answer.text.endswith("# EOF\n") == (form == "application/openmetrics-text")
 
     with_ops(test)
+
+
+# ---- the commands that ask it ----
+
+
+def test_status_drain_and_restart_work_from_the_command_line(
+    with_ops: Callable[..., None], fake_supervisor: ModuleType
+) -> None:
+    async def test(ops: Ops) -> None:
+        status, out, _ = await ops.command("status", "--json")
+        assert (status, json.loads(out)) == (0, ops.supervisor.status)
+
+        died = fake_supervisor.engine("engine-1", state="backoff", last_exit={"cause": "signal", "message": "SIGKILL"})
+        ops.supervisor.status = fake_supervisor.status(engines=[fake_supervisor.engine(model="[red]x"), died])
+        status, out, _ = await ops.command("drain", "engine-0")
+        assert (status, out) == (0, "drain_engine engine-0\n")
+        status, out, _ = await ops.command("status", "--once")
+        assert status == 0
+        assert "engine-1 ended last (signal): SIGKILL" in out
+        assert "[red]x" in out
+
+        status, out, _ = await ops.command("restart", "engine-1")
+        assert (status, out) == (0, "restart_engine engine-1\n")
+        status, out, _ = await ops.command("restart", "--rolling")
+        assert (status, out) == (0, "rolling_restart\n")
+
+    with_ops(test)
+
+
+def test_a_command_that_is_refused_says_why_in_one_line(with_ops: Callable[..., None], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "admin.key").touch(mode=0o600)
+    (other / "admin.key").write_text("0" * 64)
+
+    async def test(ops: Ops) -> None:
+        for odd in ("engine-9", "a/b", "..", "%2e", "\u00e9 \N{BULLET}"):
+            status, _, err = await ops.command("drain", odd)
+            assert (status, err.count("\n")) == (1, 1), odd
+        status, _, err = await ops.command("drain", "engine-9")
+        assert "there are: engine-0, engine-1" in err
+
+        status, _, err = await ops.command("status", "--state-dir", str(other))
+        assert status == 1
+        assert "does not accept this machine's admin key" in err
+        assert ops.key not in err
+        assert ops.supervisor.orders == []
+
+    with_ops(test)
+
+
+def test_over_tls_a_command_trusts_the_instances_own_certificate_and_no_other(
+    with_ops: Callable[..., None], tmp_path: Path
+) -> None:
+    files = {name: (str(tmp_path / f"{name}.pem"), str(tmp_path / f"{name}.key")) for name in ("ours", "other")}
+    for certificate, key in files.values():
+        openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        named = [*openssl, "-subj", "/CN=llm.example.com", "-keyout", key, "-out", certificate]
+        subprocess.run(named, check=True, capture_output=True)
+    certificate, key = files["ours"]
+
+    async def test(ops: Ops) -> None:
+        assert (await ops.http.get("/health")).status_code == 200
+        ours = {"SPILLWAY_TLS_CERTIFICATE": certificate, "SPILLWAY_TLS_KEY": key}
+        other = dict(zip(ours, files["other"], strict=True))
+
+        status, out, err = await ops.command("status", "--json", **ours)
+        assert (status, err) == (0, "")
+        assert json.loads(out) == ops.supervisor.status
+
+        status, _, err = await ops.command("status", "--json", **other)
+        assert status == 1
+        assert "certificate" in err
+
+    with_ops(test, network=NetworkSettings(tls_certificate=certificate, tls_key=key))

@@ -10,28 +10,26 @@ import pytest
 FAKES = Path(__file__).parents[1] / "fakes"
 
 
-@pytest.fixture(scope="session")
-def verifying_runner() -> ModuleType:
-    """A runner that checks everything it is asked."""
-    spec = importlib.util.spec_from_file_location("verifying_runner", FAKES / "verifying_runner.py")
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FAKES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def verifying_runner() -> ModuleType:
+    """A runner that checks everything it is asked."""
+    return load("verifying_runner")
 
 
 @pytest.fixture(scope="session")
 def pool_world() -> ModuleType:
     """A pool's core with engines that know every token, a clock and readers."""
-    spec = importlib.util.spec_from_file_location("fake_pool_world", FAKES / "fake_pool_world.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("fake_pool_world")
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +42,9 @@ def gateway_house() -> ModuleType:
 def asgi() -> ModuleType:
     """A client without a network."""
     return load("asgi_client")
+
+
+@pytest.fixture(scope="session")
+def fake_runs() -> ModuleType:
+    """Processes on paper and a clock that goes when told, for what supervises them."""
+    return load("fake_runs")

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from spillway.pool.contract import Refused
 from spillway.pool.lifecycle import State
@@ -47,37 +54,40 @@ class PoolMachine(RuleBasedStateMachine):
         patience=st.none() | st.integers(1, 20),
     )
     def submit(  # noqa: PLR0917 - hypothesis names them all
-        self, prompt: list[int], num_choices: int, max_tokens: int, ignore_eos: bool, priority: int, patience: int | None
+        self,
+        prompt: list[int],
+        num_choices: int,
+        max_tokens: int,
+        ignore_eos: bool,
+        priority: int,
+        patience: int | None,
     ) -> None:
         world = self.world
         deadline = None if patience is None else world.now + patience
         full = world.core.queue.num_fresh >= MAX_QUEUED
         hopeless = world.models["m"].hopeless
-        try:
-            reader = world.submit(
-                prompt,
-                num_choices=num_choices,
-                max_tokens=max_tokens,
-                ignore_eos=ignore_eos,
-                priority=priority,
-                deadline=deadline,
-            )
-        except Refused as refused:
-            if hopeless:
-                assert refused.outcome is Outcome.NO_ENGINE
-            elif refused.outcome is Outcome.OVERLOADED:
-                assert full
-                assert refused.retry_after_s is not None
-                assert 1.0 <= refused.retry_after_s <= 120.0
-            else:
-                assert refused.outcome is Outcome.ENGINE_FAILED
-                assert refused.should_retry is False
-        else:
+        reader, refused = world.try_submit(
+            prompt,
+            num_choices=num_choices,
+            max_tokens=max_tokens,
+            ignore_eos=ignore_eos,
+            priority=priority,
+            deadline=deadline,
+        )
+        if refused is None:
             assert not full
             assert not hopeless
             self.readers.append(reader)
             if deadline is not None:
                 self.expiring.add(reader.work.request_id)
+        elif hopeless:
+            assert refused.outcome is Outcome.NO_ENGINE
+        elif refused.outcome is Outcome.OVERLOADED:
+            assert full
+            assert 1.0 <= refused.retry_after_s <= 120.0
+        else:
+            assert refused.outcome is Outcome.ENGINE_FAILED
+            assert refused.should_retry is False
 
     @precondition(lambda self: any(not reader.entry.is_over for reader in self.readers))
     @rule(data=st.data())

@@ -54,3 +54,9 @@ def gateway_house() -> ModuleType:
 def asgi() -> ModuleType:
     """A client without a network."""
     return load("asgi_client")
+
+
+@pytest.fixture(scope="session")
+def fake_runs() -> ModuleType:
+    """Processes on paper and a clock that goes when told, for what supervises them."""
+    return load("fake_runs")

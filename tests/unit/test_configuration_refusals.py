@@ -69,7 +69,8 @@ def test_help_explains_settings_from_their_source() -> None:
 def test_a_wrong_flag_is_told_with_its_name_what_was_given_and_what_is_allowed(
     tmp_path: Path, given: dict[str, str], told: str
 ) -> None:
-    assert refusal(tmp_path, **given).startswith(told)
+    flags: dict[str, Any] = dict(given)
+    assert refusal(tmp_path, **flags).startswith(told)
 
 
 def test_a_wrong_variable_is_told_by_its_name(tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ class _Account:
 
     @property
     def unspent(self) -> int:
-        """May fall below zero: credits are an agreement, and a client without a backlog need not keep it."""
+        """Never below zero."""
         return self.total - self.spent - self.returned
 
     @property
     def wants(self) -> int:
-        return max(0, self.waiting - max(0, self.unspent))
+        return max(0, self.waiting - self.unspent)
 
 
 class Credits:
@@ -65,6 +65,7 @@ class Credits:
         """Book a first attempt that came from `client_id`."""
         account = self._accounts[client_id]
         account.spent += 1
+        account.total = max(account.total, account.spent + account.returned)  # one that does without owes nothing
         account.waiting = max(0, account.waiting - 1)
 
     def hear(self, client_id: str, waiting: int, returned: int) -> None:
@@ -81,7 +82,7 @@ class Credits:
     @property
     def unspent(self) -> int:
         """Credits that are out and may be used at any moment."""
-        return sum(max(0, account.unspent) for account in self._accounts.values())
+        return sum(account.unspent for account in self._accounts.values())
 
     def free(self, in_hand: int) -> int:
         """Return how much of the window is neither in hand nor promised beyond the standing credits."""
@@ -128,5 +129,5 @@ class Credits:
     def check_integrity(self) -> None:
         """Raise `IntegrityError` if an account does not add up."""
         for name, account in self._accounts.items():
-            if account.returned < 0 or account.waiting < 0 or account.total < self.standing:
+            if min(account.unspent, account.returned, account.waiting) < 0 or account.total < self.standing:
                 raise IntegrityError(f"the credits of {name} do not add up: {account}")

@@ -11,13 +11,13 @@ import socket
 import sys
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from spillway.runtime import RuntimeFolder
-from spillway.settings import LimitSettings, Settings
+from spillway.settings import Settings
 from spillway_text.folders import resolve_model
 from spillway_wire.address import UnixAddress
 from spillway_wire.channel import Connection, listen
@@ -39,6 +39,7 @@ MODEL = "demo"
 ENGINE = "engine-0"
 GATEWAY = "gateway-0"
 STAND_IN = ("-m", "spillway_engine.bench.stand_in")
+STEP_VARIABLE = "SPILLWAY_STAND_IN_STEP_S"
 READY_WITHIN_S = 30.0
 
 
@@ -55,17 +56,23 @@ class BareGateway:
 
 @asynccontextmanager
 async def bare_gateway(
-    *, gateway_cores: Collection[int], other_cores: Collection[int], limits: LimitSettings | None = None
+    *, gateway_cores: Collection[int], other_cores: Collection[int], step_s: float = 0.0
 ) -> AsyncIterator[BareGateway]:
-    """Start both and stop both. This process and the engine run on `other_cores`, the gateway on `gateway_cores`."""
+    """Start both and stop both. This process and the engine run on `other_cores`, the gateway on `gateway_cores`.
+
+    Each step of the engine takes `step_s`.
+    """
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="spillway-bench-"))
         runtime = RuntimeFolder(Path(folder))
-        runtime.write_settings(Settings(limits=limits or LimitSettings()))
+        runtime.write_settings(Settings())
         os.sched_setaffinity(0, other_cores)
         address = runtime.engine_address(ENGINE, 1)
         log = Path(folder) / "engine.log"
-        engine = await _start(stack, log, *STAND_IN, "--model", MODEL, "--address", address, "--engine-id", ENGINE)
+        engine = await _start(
+            stack, log, *STAND_IN, "--model", MODEL, "--address", address, "--engine-id", ENGINE,
+            environment={STEP_VARIABLE: str(step_s)},
+        )  # fmt: skip
         await _expect(_ready_line(engine), engine, log)
 
         ready = asyncio.Event()
@@ -108,12 +115,19 @@ def _membership(address: str) -> Membership:
     return Membership(version=1, members=(member,), models=(ServedModel(name=MODEL, path=str(resolve_model(MODEL))),))
 
 
-async def _start(stack: AsyncExitStack, log: Path, *arguments: str, inherit: Sequence[int] = ()) -> Process:
+async def _start(
+    stack: AsyncExitStack,
+    log: Path,
+    *arguments: str,
+    inherit: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Process:
     """Start a process that ends with this one, and with the context; `log` takes what it says on standard error."""
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, "--parent-pid", str(os.getpid()),
             stdout=asyncio.subprocess.PIPE, stderr=errors, pass_fds=inherit,
+            env={**os.environ, **(environment or {})},
         )  # fmt: skip
     stack.push_async_callback(_stop, process)
     return process

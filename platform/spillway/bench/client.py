@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._done: asyncio.Future[Reply] | None = None
         self._on_piece: Callable[[bytes], None] | None = None
         self.is_open = False
+        """Whether another exchange can be begun."""
 
     @classmethod
     async def open(cls, host: str, port: int, clock: Clock = time.perf_counter) -> "Connection":
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close, whatever is under way: what a client that goes away does. Idempotent."""
+        self.is_open = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -118,8 +120,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The reply is whole."""
-        if self._reply is not None and self._done is not None:
+        if self._reply is not None and self._done is not None and self._parser is not None:
             self._reply.ended = self._clock()
+            self.is_open = self.is_open and self._parser.should_keep_alive()
             if not self._done.done():
                 self._done.set_result(self._reply)
 

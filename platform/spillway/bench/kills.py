@@ -26,7 +26,8 @@ from spillway.bench.served import Served
 from spillway.bench.streams import Answer, Count, stream
 
 DETECTED_MS: Final = 100.0
-HANG_DETECTED_MS: Final = 2_000.0
+HANG_MS: Final = 2_000.0
+"""How long an engine may stand still before that is a hang; what is promised of a death comes on top."""
 PAUSE_MS: Final = 1_000.0
 PATIENT: Final = (
     "--restart-intensity", "1000000", "--restart-pool-intensity", "1000000", "--restart-stable-after-s", "0",
@@ -59,6 +60,8 @@ class Seen:
     """The longest of each stream, in seconds."""
     detections: list[float] = field(default_factory=list)
     """From the blow until the supervisor knew, in seconds."""
+    num_recovered: int = 0
+    """Requests that were on an engine when it died, and went on on another."""
     recoveries: list[float] = field(default_factory=list)
     """From the blow until the pool was whole and idle again, in seconds."""
 
@@ -80,18 +83,22 @@ class Drill:
         usual_s = time.perf_counter() - started
         if broken := [answer for answer in undisturbed if not answer.is_success]:
             raise RuntimeError(f"the undisturbed round failed: {broken[0]}")
-        before = await read_books(self._served)
+        before, recovered = await read_books(self._served), await self._num_recovered()
         for number in range(num_kills):
             await self._round(requests, undisturbed, usual_s)
             sys.stderr.write(f"\r{number + 1} of {num_kills}, {self.seen.num_exact} of {self.seen.num_streams} exact ")
         sys.stderr.write("\n")
+        self.seen.num_recovered = await self._num_recovered() - recovered
         return (await read_books(self._served)).owed(before)
 
+    async def _num_recovered(self) -> int:
+        pool = await self._served.pool()
+        return sum(gateway["counters"]["recoveries"] for gateway in pool["gateways"])
+
     async def _round(self, requests: Sequence[Mapping[str, Any]], expected: list[Answer], usual_s: float) -> None:
+        victim = self._randomness.choice((await self._served.pool())["engines"])
         answers = asyncio.ensure_future(self._answers(requests))
         await asyncio.sleep(self._randomness.uniform(0.0, 0.9 * usual_s))
-        pool = await self._served.pool()
-        victim = self._randomness.choice([engine for engine in pool["engines"] if engine["state"] == "ready"])
         struck, struck_at = time.perf_counter(), time.time()
         await self._strike(victim)
         self._judge(await answers, expected)
@@ -174,9 +181,9 @@ def _report(seen: Seen, given: argparse.Namespace, owed: Mapping[str, Any], stat
     is_hang = given.how in {"stop", "endless_step"}
     detection, pause = Spread.of(seen.detections), Spread.of(seen.pauses)
     recovery = Spread.of(seen.recoveries)
-    allowed_detection = HANG_DETECTED_MS if is_hang else DETECTED_MS
+    hang = HANG_MS if is_hang else 0.0
     alone = recovery.longest if given.engines == 1 else 0.0
-    allowed_pause = PAUSE_MS + alone + (HANG_DETECTED_MS if is_hang else 0.0)
+    allowed_detection, allowed_pause = DETECTED_MS + hang, PAUSE_MS + hang + alone
     spreads = {"death seen": detection, "longest pause of a stream": pause, "pool whole and idle again": recovery}
     print_table(
         f"{given.kills} times {given.how}, {given.engines} engines, {given.streams} streams each time; ms",
@@ -190,6 +197,7 @@ def _report(seen: Seen, given: argparse.Namespace, owed: Mapping[str, Any], stat
     promises = {
         f"every stream exact ({seen.num_exact} of {seen.num_streams})": seen.num_exact == seen.num_streams,
         f"no stream ended with an error ({len(seen.errors)} did)": not seen.errors,
+        f"streams were on engines that died ({seen.num_recovered} were)": seen.num_recovered > 0,
         f"death seen within {allowed_detection:,.0f} ms": detection.longest <= allowed_detection,
         f"longest pause at most {allowed_pause:,.0f} ms at p99": pause.p99 <= allowed_pause,
         f"nothing is left over ({dict(owed)})": not owed,

@@ -21,6 +21,8 @@ class Timing:
     first: float
     """Until the first byte of the answer."""
     whole: float
+    num_events: int = 0
+    """Server-sent events of the answer; fewer than tokens where a gateway put several into one."""
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class Run:
     """What a load run saw."""
 
     seconds: float = 0.0
+    """From the first request to the last answer."""
     timings: list[Timing] = field(default_factory=list)
     wrong: int = 0
     """Answers that were not what they should have been."""
@@ -36,6 +39,11 @@ class Run:
     def per_second(self) -> float:
         """Right answers a second."""
         return len(self.timings) / self.seconds
+
+    @property
+    def events_each(self) -> float:
+        """Server-sent events of an answer, on average."""
+        return sum(timing.num_events for timing in self.timings) / max(1, len(self.timings))
 
 
 class Web:
@@ -54,7 +62,8 @@ class Web:
             self._idle.append(connection)
         if reply.ended is None or not self._is_right(reply):
             return None
-        return Timing(reply.arrivals[0] - reply.sent, reply.ended - reply.sent)
+        num_events = sum(piece.count(b"data: ") for piece in reply.pieces)
+        return Timing(reply.arrivals[0] - reply.sent, reply.ended - reply.sent, num_events)
 
     def close(self) -> None:
         """Close all connections."""
@@ -66,8 +75,8 @@ Send = Callable[[bytes], Awaitable[Timing | None]]
 
 
 async def closed_loop(send: Send, requests: Sequence[bytes], *, in_flight: int, seconds: float) -> Run:
-    """Keep `in_flight` requests under way for so long; count those that ended within that time."""
-    run = Run(seconds=seconds)
+    """Keep `in_flight` requests under way for so long, then wait for the last."""
+    run = Run()
     waiting = itertools.cycle(requests)
     started = time.perf_counter()
 
@@ -76,18 +85,19 @@ async def closed_loop(send: Send, requests: Sequence[bytes], *, in_flight: int, 
             timing = await send(next(waiting))
             if timing is None:
                 run.wrong += 1
-            elif time.perf_counter() <= started + seconds:
+            else:
                 run.timings.append(timing)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(in_flight):
             group.create_task(one_after_another())
+    run.seconds = time.perf_counter() - started
     return run
 
 
 async def open_loop(send: Send, requests: Sequence[bytes], *, rate: float, seconds: float) -> Run:
     """Send `rate` requests a second, evenly, and wait for the last."""
-    run = Run(seconds=seconds)
+    run = Run()
     waiting = itertools.cycle(requests)
 
     async def one() -> None:
@@ -104,4 +114,5 @@ async def open_loop(send: Send, requests: Sequence[bytes], *, rate: float, secon
             if ahead > 0:
                 await asyncio.sleep(ahead)
             group.create_task(one())
+    run.seconds = time.perf_counter() - started
     return run

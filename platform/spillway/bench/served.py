@@ -119,7 +119,9 @@ class Served:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(timeout_s / 2)
+                status = self.process.wait(timeout_s / 2)
+                self.close()
+                return status
         self.kill()
         raise TimeoutError(f"spillway serve did not end within {timeout_s:g} s of SIGTERM; see {self.log}")
 
@@ -127,6 +129,10 @@ class Served:
         """End it at once; its children go with it."""
         self.process.kill()
         self.process.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of its output, when it has ended. Idempotent."""
         if self.process.stdout is not None:
             self.process.stdout.close()
 

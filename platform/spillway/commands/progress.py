@@ -1,5 +1,6 @@
-"""What `spillway serve` writes on standard error: on a terminal a line per process that is rewritten while all start,
-else, and from then on, plain lines.
+"""What `spillway serve` writes on standard error: on a terminal a line per process, rewritten; else plain lines.
+
+When all have started, plain lines are written on a terminal, too.
 
 ::
 
@@ -42,7 +43,7 @@ class Stage:
     @property
     def words(self) -> str:
         """The stage without its share."""
-        return f"{self.state} {self.doing}".rstrip()
+        return self.doing if self.doing.startswith(self.state) else f"{self.state} {self.doing}".rstrip()
 
     @property
     def step(self) -> int:
@@ -119,5 +120,5 @@ def event_line(event: str, fields: dict[str, object]) -> str:
 
 
 def _value(value: object) -> str:
-    text = str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if text and text.isprintable() and not set(text) & set(' "=') else repr(text)

@@ -14,6 +14,8 @@ from spillway.commands import instance
 from spillway.commands.table import render
 
 _EVERY_S: Final = 1.0
+_WIDTH: Final = 120
+"""Columns where there is no terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, explain: bool) -> None:
@@ -32,6 +34,8 @@ def run(given: Mapping[str, Any], around: Surroundings) -> int:
             around.out.write(json.dumps(status, indent=2) + "\n")
             return 0
         console = Console(file=around.out)
+        if not console.is_terminal:
+            console.width = _WIDTH
         if given["once"] or not console.is_terminal:
             console.print(render(status, client.url))
             return 0

@@ -33,13 +33,12 @@ def render(status: Mapping[str, Any], url: str) -> RenderableType:
     head = Text.assemble("Spillway ", ready, f"  phase {_plain(status.get('phase'))}  {url}")
     if uptime is not None:
         head.append(f"  up {duration(uptime)}")
-    return Group(head, _engines(status.get("engines") or []), _others(status))
+    engines = status.get("engines") or []
+    return Group(head, "", _engines(engines), "", _others(status), *_ends(engines))
 
 
 def _engines(engines: list[Mapping[str, Any]]) -> Table:
-    table = _table(
-        "engine", "model", "state", "pid", "life", "running", "waiting", "KV blocks", "restarts", "last exit"
-    )
+    table = _table("engine", "model", "state", "pid", "life", "running", "waiting", "KV blocks", "restarts")
     for engine in engines:
         blocks = engine.get("kv_blocks") or {}
         free, total = blocks.get("free"), blocks.get("total")
@@ -55,9 +54,20 @@ def _engines(engines: list[Mapping[str, Any]]) -> Table:
             _plain(engine.get("waiting")),
             used,
             str(restarts),
-            _last_exit(engine.get("last_exit")),
         )
     return table
+
+
+def _ends(engines: list[Mapping[str, Any]]) -> list[Text]:
+    """Return why engines ended last, a line each."""
+    lines = []
+    for engine in engines:
+        last = engine.get("last_exit")
+        if last:
+            message = " ".join(str(last.get("message") or "").split())
+            words = f"{engine.get('id')} ended last ({last.get('cause')}): {message}"
+            lines.append(Text(words, "dim", overflow="ellipsis", no_wrap=True))
+    return [Text(""), *lines] if lines else []
 
 
 def _others(status: Mapping[str, Any]) -> Table:
@@ -80,7 +90,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numeric = column in {"pid", "life", "running", "waiting", "KV blocks", "restarts", "open requests", "loop lag"}
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     return table
 
 
@@ -90,13 +100,6 @@ def _plain(value: object) -> Text:
 
 def _state(value: object) -> Text:
     return Text(_UNKNOWN, "") if value is None else Text(str(value), _COLOURS.get(str(value), ""))
-
-
-def _last_exit(last: Mapping[str, Any] | None) -> Text:
-    if not last:
-        return Text("")
-    message = str(last.get("message") or "").splitlines()
-    return Text(f"{last.get('cause')}: {message[0][:60]}" if message else str(last.get("cause")))
 
 
 def duration(seconds: float) -> str:

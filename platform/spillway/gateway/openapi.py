@@ -34,6 +34,12 @@ _STREAM: Final = (
     "With `stream`: server-sent events, `data: [DONE]` last. After an error, which is an event with `error`, there is "
     "no `[DONE]`."
 )
+_EVENT: Final = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "string", "description": "A part of the answer as JSON, an error, or `[DONE]`."}},
+}
+"""Before OpenAPI 3.2 the schema of an event stream describes each event."""
 _DEADLINE: Final = (
     "The header `x-request-timeout` bounds the time that the request may take, in seconds; `x-stainless-read-timeout`, "
     "which OpenAI's clients send, does so for the first byte."
@@ -100,7 +106,7 @@ def _operation(
         responses[str(status)] = {"description": answer.__doc__ or "", "content": _json(_reference(answer))}
     if stream:
         responses["200"]["description"] += f" {_STREAM}"
-        responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        responses["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
     for status in errors:
         responses[str(status)] = {"description": _ERRORS[status], "content": _json(_reference(ErrorBody))}
     operation: dict[str, Any] = {"operationId": name, "summary": summary, "responses": responses}

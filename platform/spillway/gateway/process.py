@@ -25,7 +25,7 @@ from spillway.errors import SpillwayError
 from spillway.gateway.app import build_app
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.models import Model, Models
-from spillway.gateway.server import Server, accept_queue, listening_socket, server_config
+from spillway.gateway.server import Server, ServerWarnings, accept_queue, listening_socket, server_config
 from spillway.pool.engine_pool import EnginePool
 from spillway_text.errors import ModelError
 from spillway_wire.oplog import OperatorLog
@@ -79,6 +79,7 @@ class GatewayProcess:
         """Serve until the last phase of an orderly end, or until the supervisor is gone; return the exit status."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
+        ServerWarnings(self._log).install()
         models = Models()
         self._pool = EnginePool(
             f"{self._child.child_id}.{self._child.incarnation}",

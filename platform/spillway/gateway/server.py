@@ -1,9 +1,11 @@
 """uvicorn as a part of a process that decides for itself when to begin and when to end."""
 
 import contextlib
+import logging
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -11,6 +13,7 @@ import uvicorn
 
 from spillway.gateway.http import HttpConnection
 from spillway.settings import LimitSettings, NetworkSettings
+from spillway_wire.oplog import RateLimited
 
 KEEP_ALIVE_S: Final = 75
 """How long an idle connection is kept; longer than the 60 s after which usual load balancers give one up."""
@@ -65,11 +68,30 @@ def server_config(app: Any, network: NetworkSettings) -> uvicorn.Config:
     )
 
 
+class ServerWarnings(logging.Handler):
+    """Turns uvicorn's warnings into events for the operator, never too many: any client can cause some."""
+
+    def __init__(self, log: Callable[..., None]) -> None:
+        super().__init__(logging.WARNING)
+        self._log = RateLimited(log, "server_warning", time.monotonic_ns)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one, without its trace: what it says can quote a request."""
+        self._log(message=record.getMessage())
+
+    def install(self) -> None:
+        """Become the one handler of uvicorn's logger."""
+        logger = logging.getLogger("uvicorn")
+        logger.handlers[:] = [self]
+        logger.propagate = False
+
+
 def listening_socket(fd: int, limits: LimitSettings) -> socket.socket:
     """Return the inherited socket, set up so that connections of clients that vanished without a word end.
 
     Accepted connections inherit the options: the kernel probes idle ones, and gives up those whose client takes
-    nothing for `slow_reader_s`, also when what is unsent is no stream's.
+    nothing. It waits longer than `slow_reader_s`, after which a stream is ended here and the reason known; an answer
+    that has left this process in one piece is the kernel's alone.
     """
     listener = socket.socket(fileno=fd)
     if listener.family in {socket.AF_INET, socket.AF_INET6}:
@@ -79,7 +101,8 @@ def listening_socket(fd: int, limits: LimitSettings) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_BEFORE_PROBES_S)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY_S)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.slow_reader_s * 1000))
+            give_up_ms = int((2 * limits.slow_reader_s + _PROBE_EVERY_S) * 1000)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, give_up_ms)
     return listener
 
 

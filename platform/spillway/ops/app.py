@@ -64,11 +64,11 @@ def build_app(overseer: Overseer, key: AdminKey, *, chaos: bool, pages_need_key:
         exception_handlers={Problem: _told, SilentError: _silent, HTTPException: _refused, Exception: _broken},
         openapi_config=None,
         logging_config=None,
-        on_app_init=[_without_signature_noise],
+        on_app_init=[_without_debug_pages],
     )
 
 
-def _without_signature_noise(config: AppConfig) -> AppConfig:
+def _without_debug_pages(config: AppConfig) -> AppConfig:
     """Keep Litestar's debug pages off whatever the environment says: errors have one form."""
     config.debug = False
     return config

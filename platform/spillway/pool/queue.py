@@ -200,7 +200,7 @@ class DrainRate:
             self._forget(now)
 
     def _forget(self, now: float) -> None:
-        while self._seconds and self._seconds[0][0] < now - self._window_s:
+        while self._seconds and self._seconds[0][0] <= now - self._window_s:
             self._seconds.popleft()
 
     def per_second(self, now: float) -> float:

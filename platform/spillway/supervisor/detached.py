@@ -7,7 +7,7 @@ reads, must not stop that loop.
 import threading
 from collections import deque
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 _MAX_PENDING = 10_000
 
@@ -39,7 +39,7 @@ class DetachedStream:
     def flush(self) -> None:
         """Nothing: the thread flushes."""
 
-    def __enter__(self) -> "DetachedStream":
+    def __enter__(self) -> Self:
         return self
 
     def _write_all(self) -> None:

@@ -22,6 +22,7 @@ from spillway.supervisor.world import World
 from spillway_wire.messages import Inject, Injected
 from spillway_wire.plane import EngineDied, ExitCause
 
+_NOBODY: tuple[frozenset[str], int] = (frozenset(), 0)
 LaunchEngine = Callable[[EngineSpec, int, Signs], Run]
 
 
@@ -46,6 +47,8 @@ class Engines:
         self._publish, self._notify, self._log = publish, notify, log
         self._intensity = PoolIntensity(settings.restart)
         self._blame = Blame()
+        self._to_forgive = _NOBODY
+        """Engines whose deaths since then were no fault of theirs; done when the last of them is seen as dead."""
         self.specs = {spec.engine_id: spec for model in models for spec in model.engines}
         self.places = {
             spec.engine_id: Place(
@@ -82,6 +85,9 @@ class Engines:
 
     def changed(self, place: Place) -> None:
         """Fill what the change left vacant, then tell everybody."""
+        (innocent, since_ns), self._to_forgive = self._to_forgive, _NOBODY
+        for engine_id in innocent:
+            self.places[engine_id].forgive(since_ns)
         for model in self.models:
             for engine_id in to_promote(model, self._seats()):
                 self._log("promoted", engine=engine_id, model=model.name)
@@ -126,8 +132,7 @@ class Engines:
             at=death.at_ns / 1e9, engine_id=place.id, model=self.specs[place.id].model, aboard=death.aboard
         )
         innocent = self._blame.add(witness, self._model_of(place).num_active)
-        for engine_id in innocent - {place.id}:
-            self.places[engine_id].forgive(death.at_ns - int(TOGETHER_S * 1e9))
+        self._to_forgive = (innocent - {place.id}, death.at_ns - int(TOGETHER_S * 1e9))
         return place.id in innocent
 
     def delay(self, place: Place, wait_s: float) -> float:
@@ -183,7 +188,7 @@ class Engines:
         """Arm a fault in an engine. Raises ConnectionError if it cannot be reached."""
         run = self.places[engine_id].run
         if not isinstance(run, EngineRun):
-            raise ConnectionError(f"{engine_id} has no process")
+            raise ConnectionError(f"{engine_id} has no process that can be told")
         return await run.inject(message)
 
 

@@ -18,6 +18,9 @@ from spillway.runtime import RuntimeFolder
 OURS = ("*.sock", "*.page", "*.tally", "settings.json", "settings.new")
 """What lies in a runtime folder; nothing else is ever removed."""
 
+_LONGEST_BASE_BYTES = 48
+"""Of the folder that the system gives us for such; sockets below a longer one might have no address."""
+
 
 class Claim:
     """A runtime folder that is ours until `release`, or until this process ends. Make it with `claim`."""
@@ -63,7 +66,7 @@ def clean(runtime: RuntimeFolder) -> None:
 
 def _base() -> Path:
     given = os.environ.get("XDG_RUNTIME_DIR")
-    if given and os.access(given, os.W_OK):
+    if given and os.access(given, os.W_OK) and len(os.fsencode(given)) <= _LONGEST_BASE_BYTES:
         return Path(given) / "spillway"
     return Path("/tmp") / f"spillway-{os.getuid()}"  # noqa: S108 - checked by _private; the temporary folder may have a long path
 

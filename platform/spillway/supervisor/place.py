@@ -109,11 +109,6 @@ class Place:
         """Of the process, if there is one."""
         return None if self.run is None else self.run.pid
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether it runs, or will again by itself."""
-        return self.state is not State.STOPPED and (self._asked is None or self._again)
-
     # ---- orders ----
 
     def start(self) -> None:
@@ -214,10 +209,12 @@ class Place:
 
     def _end_asked(self, cause: Exit) -> None:
         again, self._again, self._asked = self._again, False, None
-        self._move(Event.STOP)
+        self._transit(Event.STOP)
         if again:
             self.restarts[cause.cause] += 1
             self._spawn(Event.START)
+        else:
+            self._witness.changed(self)
 
     def _end_unasked(self, cause: Exit, *, served: bool, exempt: bool) -> None:
         now_ns = self._world.clock_ns()
@@ -290,23 +287,25 @@ class Place:
 
 
 class _Signs:
-    """The ear of a place for one incarnation; deaf when there is a later one."""
+    """The ear of a place for one incarnation; deaf after its end."""
 
     def __init__(self, place: Place) -> None:
         self._place, self._incarnation = place, place.incarnation
+        self._over = False
 
     @property
-    def _is_current(self) -> bool:
-        return self._place.incarnation == self._incarnation
+    def _is_heard(self) -> bool:
+        return not self._over and self._place.incarnation == self._incarnation
 
     def moved(self, event: Event, detail: str = "") -> None:
-        if self._is_current:
+        if self._is_heard:
             self._place._moved(event, detail)  # noqa: SLF001 - its other half
 
     def ready(self) -> None:
-        if self._is_current:
+        if self._is_heard:
             self._place._ready()  # noqa: SLF001 - its other half
 
     def ended(self, ended: Ended) -> None:
-        if self._is_current:
+        if self._is_heard:
+            self._over = True
             self._place._ended(ended)  # noqa: SLF001 - its other half
