@@ -81,7 +81,7 @@ class EngineSettings:
     step_policy: StepPolicy = StepPolicy.DECODE_FIRST
     batch_wait_s: float = 0.0
     threads: int | None = None
-    """Compute threads on a CPU; None: one per core that this process may use. Steps too small to share are one thread's."""
+    """Compute threads on a CPU; None: one per core that this process may use. Steps too small to share use only one."""
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:

@@ -52,7 +52,10 @@ async def _drains(served: Served) -> None:
     long = Count(1, 2).fields() | {"ignore_eos": True, "max_tokens": 1500}
     connections = [await served.connect() for _ in range(9)]
     started = asyncio.Event()
-    streams = [asyncio.ensure_future(stream(connection, long, on_event=started.set)) for connection in connections[:-1]]
+    streams = [
+        asyncio.ensure_future(stream(connection, long, on_text=lambda _: started.set()))
+        for connection in connections[:-1]
+    ]
     await started.wait()
     served.process.send_signal(signal.SIGTERM)
     late = connections[-1]

@@ -24,7 +24,7 @@ COUNTING = [Count(9 * number + 1, 9 * number + 64).fields() for number in range(
 
 
 def drill(served: Served, how: str, requests: Sequence[Mapping[str, Any]], num_kills: int) -> None:
-    drill = Drill(served, how, random.Random(len(requests) + num_kills))
+    drill = Drill(served, how, random.Random(len(requests) + num_kills), latest=0.5)
     owed = asyncio.run(drill.run(requests, num_kills))
     assert drill.seen.errors == []
     assert drill.seen.num_exact == drill.seen.num_streams >= num_kills * len(requests)

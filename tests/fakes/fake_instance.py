@@ -46,6 +46,8 @@ class Instance:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.may_read.wait()
+            if not line.endswith("\n"):
+                return  # it was killed in the middle of a line
             with self._changed:
                 if line.startswith("{"):
                     self.events.append(json.loads(line))

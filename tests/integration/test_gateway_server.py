@@ -3,9 +3,12 @@
 import asyncio
 import json
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +22,7 @@ from spillway.settings import LimitSettings, NetworkSettings, Settings
 from spillway_wire.outcomes import Outcome
 from spillway_wire.tally import COUNTERS
 
+PLAIN = NetworkSettings()
 BODY = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -48,11 +52,11 @@ Test = Callable[[Served], Awaitable[None]]
 @pytest.fixture
 def served(gateway_house: ModuleType, asgi: ModuleType) -> Callable[..., None]:
     @asynccontextmanager
-    async def serving(limits: LimitSettings) -> AsyncIterator[Served]:
+    async def serving(limits: LimitSettings, network: NetworkSettings) -> AsyncIterator[Served]:
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         house = gateway_house.House(settings=Settings(limits=limits))
         started = asyncio.Event()
-        server = Server(server_config(house.app, NetworkSettings()), on_started=started.set)
+        server = Server(server_config(house.app, network), on_started=started.set)
         listener = listening_socket(listener.detach(), limits)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         await started.wait()
@@ -62,9 +66,9 @@ def served(gateway_house: ModuleType, asgi: ModuleType) -> Callable[..., None]:
             server.end(at_once=True)
             await running
 
-    def run(test: Test, **limits: Any) -> None:
+    def run(test: Test, network: NetworkSettings = PLAIN, **limits: Any) -> None:
         async def bounded() -> None:
-            async with asyncio.timeout(60), serving(LimitSettings(**limits)) as here:
+            async with asyncio.timeout(60), serving(LimitSettings(**limits), network) as here:
                 await test(here)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -82,6 +86,11 @@ def request(body: Any, path: str = "/v1/chat/completions", *headers: str) -> byt
 async def drained(client: socket.socket) -> None:
     """Read to the end, or to whatever else ends it."""
     while await asyncio.get_running_loop().sock_recv(client, 2**16):
+        pass
+
+
+async def read_to_the_end(reader: asyncio.StreamReader) -> None:
+    while await reader.read(2**16):
         pass
 
 
@@ -213,6 +222,33 @@ def test_openais_own_client_understands_answers_streams_and_errors(served: Calla
             assert [model.id async for model in client.models.list()] == ["demo"]
 
     served(test)
+
+
+def test_with_a_certificate_it_speaks_tls_and_drops_who_does_not_read_all_the_same(
+    served: Callable[..., None], gateway_house: ModuleType, tmp_path: Path
+) -> None:
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    subprocess.run([*openssl, "-subj", "/CN=x", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+
+    async def test(here: Served) -> None:
+        trusting = ssl.create_default_context(cafile=certificate)
+        trusting.check_hostname = False
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port, ssl=trusting, limit=2**12)
+        writer.write(request(BODY))
+        assert (await answer(reader))[0] == 200
+        here.house.pool.answer = gateway_house.silent
+        writer.write(request(BODY | {"stream": True}))
+        await here.eventually(lambda: len(here.house.pool.tickets) == 2)
+        while here.outcomes(Outcome.SLOW_READER) == 0:
+            for _ in range(200):
+                here.house.pool.tickets[1].push(Piece(0, (2013,)))
+            await asyncio.sleep(0.005)
+        with pytest.raises(ConnectionResetError):
+            await read_to_the_end(reader)
+        writer.close()
+
+    served(test, NetworkSettings(tls_certificate=certificate, tls_key=key), slow_reader_s=0.2)
 
 
 def test_the_accept_queue_is_the_kernels(served: Callable[..., None]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 
 from spillway.supervisor.redis import find_server
@@ -137,6 +138,30 @@ def test_an_unknown_fault_is_refused_by_the_engine(instance: Any) -> None:
     reply = instance.order("inject", "engine-0", fault="earthquake")
     assert not reply["accepted"]
     assert "earthquake" in reply["message"]
+
+
+def test_deaths_leave_no_descriptors_files_or_processes_behind(instances: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    with instances.Instance(settings(tmp_path, runtime_dir=str(folder))) as instance:
+        instance.ready()
+        instance.until(all_ready)
+        supervisor = psutil.Process(instance.pid)
+        before = (supervisor.num_fds(), len(list(folder.iterdir())), len(instance.family()))
+        for _ in range(3):
+            status = instance.status()
+            for place in (status["engines"][0], status["gateways"][0]):
+                os.kill(place["pid"], signal.SIGKILL)
+            instance.until(
+                lambda now, then=status: (
+                    all_ready(now)
+                    and now["engines"][0]["incarnation"] > then["engines"][0]["incarnation"]
+                    and now["gateways"][0]["incarnation"] > then["gateways"][0]["incarnation"]
+                )
+            )
+        deadline = time.monotonic() + 5
+        while (supervisor.num_fds(), len(list(folder.iterdir())), len(instance.family())) != before:
+            assert time.monotonic() < deadline, (before, supervisor.num_fds(), sorted(folder.iterdir()))
+            time.sleep(0.05)
 
 
 def test_an_engine_told_by_a_signal_to_drain_leaves_rotation_and_is_replaced(instance: Any) -> None:

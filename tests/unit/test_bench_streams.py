@@ -56,6 +56,11 @@ def test_an_error_after_which_done_comes_is_no_success() -> None:
     assert not answered(b'{"error": {"message": "m"}}', b"[DONE]").is_success
 
 
+def test_the_text_of_an_event_is_told() -> None:
+    answer = Answer()
+    assert [answer.add(event, 0.0) for event in WHOLE] == ["7", " 8", " 9", "", ""]
+
+
 def test_choices_are_kept_apart() -> None:
     answer = answered(chunk("a"), chunk("x", index=1), chunk("b"), chunk("y", index=1, finish="length"))
     assert answer.said()["texts"] == {0: "ab", 1: "xy"}

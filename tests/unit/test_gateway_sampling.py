@@ -1,5 +1,6 @@
 """What a request wishes, its model prefers and the server ships, put together."""
 
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -117,3 +118,15 @@ def test_generation_config_is_read_with_its_own_way_of_saying_all_tokens(tmp_pat
     assert read_generation_config(tmp_path) == GenerationConfig(temperature=0.6, top_k=-1)
     file.write_bytes(b"not json")
     assert read_generation_config(tmp_path) == GenerationConfig()
+
+
+def test_a_fingerprint_changes_with_what_decides_on_answers_and_with_nothing_else(
+    gateway_house: ModuleType, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(gateway_house.DEMO, folder)
+    before = Model.load("demo", folder).fingerprint
+    (folder / "README.md").write_text("other words")
+    assert Model.load("other name", folder).fingerprint == before
+    (folder / "generation_config.json").write_text('{"temperature": 0.1}')
+    assert Model.load("demo", folder).fingerprint != before

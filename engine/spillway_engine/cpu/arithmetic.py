@@ -12,7 +12,8 @@ from numba import types
 from numba.extending import overload
 
 from spillway_engine.compiled import Array, compiled, inlined
-from spillway_engine.cpu.vector import LANES, bits_of_float, float_of_bits, float_of_half_bits, half_bits_of_float
+from spillway_engine.cpu.bits import bits_of_float, float_of_bits, float_of_half_bits, half_bits_of_float
+from spillway_engine.cpu.vector import LANES
 
 _LOG2_E = np.float32(1.44269504088896341)
 _LN2_HIGH = np.float32(0.693359375)

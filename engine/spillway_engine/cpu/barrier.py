@@ -18,7 +18,7 @@ import numpy as np
 from numba import types
 
 from spillway_engine.compiled import Array, compiled
-from spillway_engine.cpu.vector import atomic_add, atomic_load, atomic_store, pause
+from spillway_engine.cpu.atomic import atomic_add, atomic_load, atomic_store, pause
 
 LINE = 8
 """int64 words of a cache line."""

@@ -14,10 +14,11 @@ import numpy as np
 
 from spillway_engine.compiled import Array, compiled
 from spillway_engine.cpu.arithmetic import add, narrow, normalise, rotate, widen
+from spillway_engine.cpu.atomic import atomic_add, atomic_store
 from spillway_engine.cpu.attention import attend
 from spillway_engine.cpu.barrier import meet, next_step
 from spillway_engine.cpu.linear import PANEL, multiply, multiply_gated, num_panels, share
-from spillway_engine.cpu.vector import LANES, atomic_add, atomic_store
+from spillway_engine.cpu.vector import LANES
 from spillway_engine.sampling.penalties import copy
 from spillway_engine.sampling.row import RowArrays, Scratch, SlotArrays, sample_row
 

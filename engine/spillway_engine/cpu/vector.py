@@ -1,4 +1,4 @@
-"""LLVM vector code as numba intrinsics: the multiply-accumulate tile that all matrix work is made of, and atomics.
+"""LLVM vector code as numba intrinsics: the multiply-accumulate tile that all matrix work is made of.
 
 The tile multiplies a few rows with a panel of stored weights or cache entries::
 
@@ -34,7 +34,7 @@ PREFETCH_BYTES = 4096
 """How far ahead of its reads a tile asks for panel bytes: a page, where hardware prefetchers stop (+30 % bandwidth)."""
 
 
-class _BFloat(ir.Type):
+class _BFloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
     """LLVM's `bfloat`, which llvmlite has no name for."""
 
     def _to_string(self) -> str:
@@ -93,7 +93,8 @@ numpy has no bfloat16, and numba no float16 on a CPU: bits travel as uint16 (bfl
 """
 
 
-def _array_address(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+def array_address(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    """Return the address of an array's first element, in bytes, as an LLVM value."""
     return builder.ptrtoint(context.make_array(array_type)(context, builder, array).data, _I64)
 
 
@@ -124,11 +125,11 @@ def tile(  # type: ignore[no-untyped-def]
         width = STORAGE[panel.dtype][0]
         product = _PAIRS if left.dtype == types.uint16 else _widening(panel.dtype)
         bases = _Operands(
-            out=_offset(builder, _array_address(context, builder, out, out_), out_at_, 4),
+            out=_offset(builder, array_address(context, builder, out, out_), out_at_, 4),
             out_stride=out_stride_,
-            left=_offset(builder, _array_address(context, builder, left, left_), left_at_, product.left_width),
+            left=_offset(builder, array_address(context, builder, left, left_), left_at_, product.left_width),
             left_stride=left_stride_,
-            panel=_offset(builder, _array_address(context, builder, panel, panel_), panel_at_, width),
+            panel=_offset(builder, array_address(context, builder, panel, panel_), panel_at_, width),
             panel_stride=stride_,
             depth=depth_,
             adds=adds_,
@@ -281,96 +282,3 @@ def _emit_prefetch(builder: Any, line: Any, num_bytes: int) -> None:
     for offset in range(0, num_bytes, 64):
         ahead = builder.inttoptr(builder.add(line, _I64(PREFETCH_BYTES + offset)), _I8.as_pointer())
         builder.call(prefetch, [ahead, _I32(0), _I32(3), _I32(1)])
-
-
-def _scalar_cast(source: types.Type, target: types.Type, llvm_target: Any) -> Any:
-    @intrinsic
-    def cast(typing_context, value):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            return builder.bitcast(arguments[0], llvm_target)
-
-        return target(source), codegen
-
-    return cast
-
-
-bits_of_float = _scalar_cast(types.float32, types.int32, _I32)
-"""The bits of a float32, as int32."""
-float_of_bits = _scalar_cast(types.int32, types.float32, _F32)
-"""The float32 with these bits."""
-
-
-@intrinsic
-def float_of_half_bits(typing_context, value):  # type: ignore[no-untyped-def]
-    """The float32 equal to the float16 with these bits (int16)."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.fpext(builder.bitcast(arguments[0], _F16), _F32)
-
-    return types.float32(types.int16), codegen
-
-
-@intrinsic
-def half_bits_of_float(typing_context, value):  # type: ignore[no-untyped-def]
-    """The bits (int16) of the float16 nearest to a float32, ties to even."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.bitcast(builder.fptrunc(arguments[0], _F16), _I16)
-
-    return types.int16(types.float32), codegen
-
-
-def _atomic(name: str, result: types.Type, emit: Any, takes_value: bool) -> Any:
-    if takes_value:
-
-        @intrinsic
-        def operation(typing_context, array, index, value):  # type: ignore[no-untyped-def]
-            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-                base = _array_address(context, builder, array, arguments[0])
-                address = builder.add(base, builder.mul(arguments[1], _I64(8)))
-                return emit(context, builder, builder.inttoptr(address, _I64.as_pointer()), arguments[2])
-
-            return result(array, types.int64, types.int64), codegen
-    else:
-
-        @intrinsic
-        def operation(typing_context, array, index):  # type: ignore[no-untyped-def]
-            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-                base = _array_address(context, builder, array, arguments[0])
-                address = builder.add(base, builder.mul(arguments[1], _I64(8)))
-                return emit(context, builder, builder.inttoptr(address, _I64.as_pointer()), None)
-
-            return result(array, types.int64), codegen
-
-    operation.__name__ = name
-    return operation
-
-
-def _emit_store(context: Any, builder: Any, pointer: Any, value: Any) -> Any:
-    builder.store_atomic(value, pointer, "seq_cst", 8)
-    return context.get_dummy_value()
-
-
-atomic_add = _atomic(
-    "atomic_add", types.int64, lambda _, b, pointer, value: b.atomic_rmw("add", pointer, value, "seq_cst"), True
-)
-"""Add to `array[index]` (int64) and return what it held before."""
-atomic_load = _atomic("atomic_load", types.int64, lambda _, b, pointer, __: b.load_atomic(pointer, "seq_cst", 8), False)
-"""Read `array[index]` (int64)."""
-atomic_store = _atomic("atomic_store", types.void, _emit_store, True)
-"""Write `array[index]` (int64)."""
-
-
-@intrinsic
-def pause(typing_context):  # type: ignore[no-untyped-def]
-    """Tell the core that this is a spin loop (x86 `pause`; nothing elsewhere)."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        if builder.module.triple.startswith(("x86_64", "i686")):
-            hint = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
-            )
-            builder.call(hint, [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen

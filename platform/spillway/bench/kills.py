@@ -1,6 +1,6 @@
 """Engines killed at random moments while streams count: `python -m spillway.bench kills --kills 200`.
 
-Each round starts a number of streams, breaks one engine at a moment drawn from the time that the round would take, and
+Each round starts a number of streams, breaks one engine when a share of all text, drawn at random, has come, and
 follows every stream to its end. A stream is exact if all that it said, its usage and its end are those of the
 undisturbed run. Then the pool has to be whole and idle again, and at the very end nothing may be left over.
 """
@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -66,26 +66,41 @@ class Seen:
     """From the blow until the pool was whole and idle again, in seconds."""
 
 
+class Moment:
+    """Comes when all streams together have shown so many characters; at once if that is less than one."""
+
+    def __init__(self, num_characters: float) -> None:
+        self._missing = num_characters
+        self.came = asyncio.Event()
+        self.heard("")
+
+    def heard(self, text: str) -> None:
+        """Take note of a piece of text."""
+        self._missing -= len(text)
+        if self._missing < 1:
+            self.came.set()
+
+
 class Drill:
     """Rounds against one instance."""
 
-    def __init__(self, served: Served, how: str, randomness: random.Random) -> None:
+    def __init__(self, served: Served, how: str, randomness: random.Random, *, latest: float = 0.95) -> None:
         self._served = served
         self._how = how
         self._randomness = randomness
+        self._latest = latest
+        """The blow falls before more than this share of all text has come."""
         self.seen = Seen()
 
     async def run(self, requests: Sequence[Mapping[str, Any]], num_kills: int) -> dict[str, Any]:
         """Run an undisturbed round, then `num_kills` with a blow each; return what is owed at the end."""
         await self._served.until(is_idle)
-        started = time.perf_counter()
         undisturbed = await self._answers(requests)
-        usual_s = time.perf_counter() - started
         if broken := [answer for answer in undisturbed if not answer.is_success]:
             raise RuntimeError(f"the undisturbed round failed: {broken[0]}")
         before, recovered = await read_books(self._served), await self._num_recovered()
         for number in range(num_kills):
-            await self._round(requests, undisturbed, usual_s)
+            await self._round(requests, undisturbed)
             sys.stderr.write(f"\r{number + 1} of {num_kills}, {self.seen.num_exact} of {self.seen.num_streams} exact ")
         sys.stderr.write("\n")
         self.seen.num_recovered = await self._num_recovered() - recovered
@@ -95,10 +110,14 @@ class Drill:
         pool = await self._served.pool()
         return sum(gateway["counters"]["recoveries"] for gateway in pool["gateways"])
 
-    async def _round(self, requests: Sequence[Mapping[str, Any]], expected: list[Answer], usual_s: float) -> None:
+    async def _round(self, requests: Sequence[Mapping[str, Any]], expected: list[Answer]) -> None:
         victim = self._randomness.choice((await self._served.pool())["engines"])
-        answers = asyncio.ensure_future(self._answers(requests))
-        await asyncio.sleep(self._randomness.uniform(0.0, 0.9 * usual_s))
+        num_characters = sum(len(text) for answer in expected for text in answer.texts.values())
+        moment = Moment(self._randomness.uniform(0.0, self._latest) * num_characters)
+        answers = asyncio.ensure_future(self._answers(requests, moment.heard))
+        waiting = asyncio.ensure_future(moment.came.wait())
+        await asyncio.wait((waiting, answers), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
         struck, struck_at = time.perf_counter(), time.time()
         await self._strike(victim)
         self._judge(await answers, expected)
@@ -120,13 +139,15 @@ class Drill:
                 if reply.status >= 300:
                     raise RuntimeError(f"the fault was refused: {reply.body.decode()}")
 
-    async def _answers(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        return await asyncio.gather(*(self._answer(request) for request in requests))
+    async def _answers(
+        self, requests: Sequence[Mapping[str, Any]], on_text: Callable[[str], object] = lambda _: None
+    ) -> list[Answer]:
+        return await asyncio.gather(*(self._answer(request, on_text) for request in requests))
 
-    async def _answer(self, request: Mapping[str, Any]) -> Answer:
+    async def _answer(self, request: Mapping[str, Any], on_text: Callable[[str], object]) -> Answer:
         connection = await self._served.connect()
         try:
-            return await stream(connection, request)
+            return await stream(connection, request, on_text=on_text)
         finally:
             connection.close()
 

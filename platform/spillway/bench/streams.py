@@ -89,11 +89,12 @@ class Answer:
             "usage": usage,
         }
 
-    def add(self, data: bytes, now: float) -> None:
-        """Take in an event."""
+    def add(self, data: bytes, now: float) -> str:
+        """Take in an event and return its text."""
         if data == DONE:
             self.is_done = True
-            return
+            return ""
+        added = ""
         event = msgspec.json.decode(data)
         self.error = event.get("error", self.error)
         self.usage = event.get("usage") or self.usage
@@ -101,12 +102,14 @@ class Answer:
             index = choice["index"]
             text = choice.get("delta", choice).get("content" if "delta" in choice else "text")
             if text:
+                added += text
                 self.texts[index] += text
                 self.arrivals.append(now)
             if choice.get("logprobs"):
                 self.logprobs[index] += choice["logprobs"].get("content") or [choice["logprobs"]]
             if choice.get("finish_reason"):
                 self.finish_reasons[index] = choice["finish_reason"]
+        return added
 
 
 async def stream(
@@ -115,15 +118,16 @@ async def stream(
     *,
     path: str = "/v1/chat/completions",
     headers: Mapping[str, str] | None = None,
-    on_event: Callable[[], object] = lambda: None,
+    on_text: Callable[[str], object] = lambda _: None,
 ) -> Answer:
-    """Send a request as a stream and follow it to its end, whatever that is; `on_event` is told of every event."""
+    """Send a request as a stream and follow it to its end, whatever that is; `on_text` hears what comes."""
     answer, reader = Answer(), EventReader()
 
     def take(piece: bytes) -> None:
         for data in reader.feed(piece):
-            answer.add(data, time.perf_counter())
-            on_event()
+            text = answer.add(data, time.perf_counter())
+            if text:
+                on_text(text)
 
     body = {**fields, "stream": True, "stream_options": {"include_usage": True}}
     answer.arrivals.append(time.perf_counter())

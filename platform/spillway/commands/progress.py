@@ -12,7 +12,9 @@ When all have started, plain lines are written on a terminal, too.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Final
+
+from spillway_wire.oplog import Writable
 
 _BAR: Final = 20
 _UP: Final = "\x1b[{}A"
@@ -54,7 +56,7 @@ class Stage:
 class Progress:
     """Writes stages and other lines as they come; a stream that nobody reads any more is no reason to stop."""
 
-    def __init__(self, stream: TextIO, *, is_terminal: bool, now: Callable[[], str], width: int = 80) -> None:
+    def __init__(self, stream: Writable, *, is_terminal: bool, now: Callable[[], str], width: int = 80) -> None:
         """`now` tells the time for plain lines; a terminal's user knows it."""
         self._stream, self._is_terminal, self._now, self._width = stream, is_terminal, now, width
         self._rewrites = is_terminal

@@ -35,18 +35,20 @@ def run(given: Mapping[str, Any], around: Surroundings) -> int:
     state = StateFolder.of(settings.state_dir, around.environment)
     state.create()
     state.admin_key()  # one that cannot be used is better told now than by the ops process
-    from spillway.supervisor.main import run as supervise  # noqa: PLC0415 - what is wrong is told without loading it
+    from spillway.supervisor.detached import DetachedStream  # noqa: PLC0415 - what is wrong is told without loading it
+    from spillway.supervisor.main import run as supervise  # noqa: PLC0415 - the same
 
     width = shutil.get_terminal_size().columns
-    progress = Progress(around.err, is_terminal=around.err.isatty(), now=_now, width=width)
-    announcer = Announcer(settings, state, around, progress)
-    try:
-        return supervise(
-            settings, on_ready=announcer.ready, on_progress=announcer.moved, log=announcer.log, reload=read
-        )
-    finally:
-        progress.settle()
-        state.withdraw(os.getpid())
+    with DetachedStream(around.err) as stream:  # nobody who does not read must stop the loop that sees engines die
+        progress = Progress(stream, is_terminal=around.err.isatty(), now=_now, width=width)
+        announcer = Announcer(settings, state, around, progress)
+        try:
+            return supervise(
+                settings, on_ready=announcer.ready, on_progress=announcer.moved, log=announcer.log, reload=read
+            )
+        finally:
+            progress.settle()
+            state.withdraw(os.getpid())
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ A request passes through these files in this order::
     body         the bytes, within bounds; then `schema`, strictly
     endpoints/   what an endpoint makes of its request: prompts, parameters, the form of its answer
     tokens       prompts to token ids, in a thread if they are long
+    answering    tickets are read, and the answer is written
     choices      tokens to text, one choice each: detokenizer, stop strings, log-probabilities
     stream       server-sent events, keep-alives, slow readers
     problems     every other end: status, headers and body of an error

@@ -11,6 +11,15 @@ import msgspec
 
 from spillway_text.text import ModelText
 
+_DECISIVE_FILES: Final = frozenset(
+    {
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    }
+)
 _DECODED_TOKENS: Final = 65536
 """Texts of single tokens that are kept for log-probabilities."""
 
@@ -94,10 +103,10 @@ def _created(path: Path) -> int:
 
 
 def _fingerprint(path: Path) -> str:
-    """Hash the configuration and the sizes of the weights: reading them all would take longer than starting."""
+    """Hash what decides on answers; of the weights only the sizes: reading them all would take longer than starting."""
     digest = hashlib.blake2b(digest_size=5)
     for file in sorted(path.iterdir()):
-        if file.suffix in {".json", ".jinja"}:
+        if file.name in _DECISIVE_FILES:
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
         elif file.suffix == ".safetensors":
             digest.update(f"{file.name}\0{file.stat().st_size}".encode())

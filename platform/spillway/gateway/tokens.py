@@ -11,8 +11,8 @@ from spillway.settings import GenerationSettings
 from spillway_wire.outcomes import Outcome
 from spillway_wire.sampling import SamplingParams
 
-INLINE_CHARACTERS: Final = 8192
-"""Up to here tokenizing takes less than a few milliseconds, and a thread would cost more than it spares."""
+INLINE_CHARACTERS: Final = 2048
+"""Up to here tokenizing takes a millisecond or two; beyond, a thread does it, and the library lets go of the lock."""
 
 
 async def prompt_tokens(plan: Plan) -> list[list[int]]:

@@ -43,7 +43,7 @@ class Engines:
     ) -> None:
         """`publish` tells all children; `notify` is called after every change of a place."""
         self.models = tuple(models)
-        self.settings, self._runtime, self._world = settings, runtime, world
+        self._settings, self._runtime, self._world = settings, runtime, world
         self._publish, self._notify, self._log = publish, notify, log
         self._intensity = PoolIntensity(settings.restart)
         self._blame = Blame()
@@ -66,6 +66,13 @@ class Engines:
         """Start all at once."""
         for place in self.places.values():
             place.start()
+
+    def apply(self, settings: Settings) -> None:
+        """Take over other settings for what is still to come."""
+        self._settings = settings
+        self._intensity.policy = settings.restart
+        for place in self.places.values():
+            place.policy = settings.restart
 
     def watch(self, now_ns: int) -> None:
         """End those that hang."""
@@ -166,7 +173,7 @@ class Engines:
                 self._log("drain_timeout", engine=engine_id, incarnation=incarnation)
                 place.end(Asked.KILL, again=again)
 
-        self._world.call_later(self.settings.drain.timeout_s, hurry)
+        self._world.call_later(self._settings.drain.timeout_s, hurry)
 
     async def roll(self, moved: Callable[[], Awaitable[None]]) -> None:
         """Restart the engines that can take work one after another; stop at one that does not come back.

@@ -9,7 +9,9 @@ import contextlib
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable
+from typing import Any
 
 from spillway.errors import StartError
 from spillway.settings import Settings
@@ -40,16 +42,10 @@ def run(
     programs: Programs | None = None,
 ) -> int:
     """Run an instance to its end and return the exit status. Raises `StartError`. For the main thread only."""
-    with DetachedStream(sys.stderr) as stream:
+    with contextlib.ExitStack() as held:
+        heard = log or OperatorLog(held.enter_context(DetachedStream(sys.stderr)))
         return asyncio.run(
-            supervise(
-                settings,
-                on_ready=on_ready,
-                on_progress=on_progress,
-                log=log or OperatorLog(stream),
-                reload=reload,
-                programs=programs,
-            )
+            supervise(settings, on_ready=on_ready, on_progress=on_progress, log=heard, reload=reload, programs=programs)
         )
 
 
@@ -66,6 +62,7 @@ async def supervise(
     started = programs or Programs()
     asks = Asks()
     with contextlib.ExitStack() as held:
+        asyncio.get_running_loop().set_exception_handler(_reporter(log))
         _handle_signals(held, asks.ask, signal.SIGTERM, signal.SIGINT)
         owned = claim(settings.runtime_dir)
         held.callback(owned.release)
@@ -94,6 +91,17 @@ async def supervise(
         finally:
             await shutdown.kill(tree, log)  # nothing, if all went well
             await tree.close()
+
+
+def _reporter(log: Log) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """Return what tells the operator of a fault of ours in a callback: nobody else would."""
+
+    def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+        log("internal_error", message=context.get("message", ""), error=trace)
+
+    return report
 
 
 def _handle_signals(held: contextlib.ExitStack, handler: Callable[[], None], *numbers: signal.Signals) -> None:
@@ -136,8 +144,12 @@ async def _plan(settings: Settings, programs: Programs, asks: Asks) -> tuple[Mod
 async def _serve(tree: Tree, asks: Asks, on_ready: Callable[[], None], log: Log) -> int:
     """Run until asked to end or until there is nothing left to serve with; return the exit status."""
     ended = asyncio.create_task(asks.reached(END))
+    watched = [] if tree.watcher is None else [tree.watcher]
     try:
         while not ended.done():
+            for task in watched:
+                if task.done():
+                    task.result()  # raises
             if not tree.was_ready and tree.is_ready():
                 tree.was_ready = True
                 on_ready()
@@ -147,7 +159,7 @@ async def _serve(tree: Tree, asks: Asks, on_ready: Callable[[], None], log: Log)
                 log("no_engine_left", message=left)
                 await shutdown.shut_down(tree, asks, log)
                 return 1
-            await asyncio.wait((ended, tree.moved()), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ended, tree.moved(), *watched), return_when=asyncio.FIRST_COMPLETED)
     finally:
         ended.cancel()
     return await _end(tree, asks, log)

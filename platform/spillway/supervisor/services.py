@@ -76,6 +76,11 @@ class Services:
         runs = [place.run for place in self.gateways.values()]
         return sum(run.open_requests for run in runs if isinstance(run, ServiceRun))
 
+    def apply(self, settings: Settings) -> None:
+        """Take over other settings for what is still to come."""
+        for place in self.places:
+            place.policy = settings.restart
+
     def find(self, hello: ChildHello) -> ServiceRun | None:
         """Return the run that says hello, or None if it is none of ours, or of an incarnation that is over."""
         place = self.ops if hello.role is Role.OPS else self.gateways.get(hello.child_id)

@@ -37,7 +37,8 @@ async def shut_down(tree: Tree, asks: Asks, log: Callable[..., None]) -> None:
     await _empty(tree, asks, drain.timeout_s)
     log("ending", open_requests=tree.services.num_open)
     gateways = list(tree.services.gateways.values())
-    _ask(gateways, Asked.DRAIN)  # the phase tells them
+    for place in gateways:  # the phase tells those that serve; the others would hear of it late
+        place.end(Asked.DRAIN if place.state is State.READY else Asked.STOP)
     tree.enter(PhaseKind.ENDING)
     await _end(tree, gateways, GATEWAYS_WITHIN_S, log)
     engines = list(tree.engines.places.values())

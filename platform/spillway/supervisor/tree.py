@@ -68,7 +68,8 @@ class Tree:
         self._kernel_kills = KernelKills()
         self._changes: set[asyncio.Future[None]] = set()
         self._watch = Watch(int(settings.restart.hang_floor_s * 1e9))
-        self._watcher: asyncio.Task[None] | None = None
+        self.watcher: asyncio.Task[None] | None = None
+        """Never ends, unless by a fault of ours: then nobody would see who hangs."""
         self.phase = PhaseKind.SERVING
         self.was_ready = False
         self.plane = PlaneServer(find=self._find, greet=self._greeting, ask=self._asked, log=log)
@@ -108,14 +109,14 @@ class Tree:
         self.engines.start()
         for place in (*self.services.gateways.values(), self.services.ops):
             place.start()
-        self._watcher = asyncio.get_running_loop().create_task(self._keep_watch())
+        self.watcher = asyncio.get_running_loop().create_task(self._keep_watch())
 
     async def close(self) -> None:
         """Let go of what is not a process."""
-        if self._watcher is not None:
-            self._watcher.cancel()
+        if self.watcher is not None:
+            self.watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+                await self.watcher
         self._orders.close()
         await self.plane.close()
 
@@ -136,9 +137,8 @@ class Tree:
     def apply(self, fresh: Settings) -> None:
         """Take over what may change while everything runs (see `reload`)."""
         self.settings = replace(self.settings, drain=fresh.drain, restart=fresh.restart)
-        for place in self.places:
-            place.policy = fresh.restart
-        self.engines.settings = self.settings
+        self.engines.apply(self.settings)
+        self.services.apply(self.settings)
 
     # ---- changes ----
 
