@@ -73,7 +73,11 @@ CASES: dict[str, tuple[Evidence, ExitCause, str]] = {
         "killed by SIGKILL",
     ),
     "failed while draining": (Evidence(status=70, was_ready=True, asked=True), ExitCause.EXCEPTION, "exit status 70"),
-    "went of its own accord": (Evidence(status=0, was_ready=True), ExitCause.CLEAN, "exit status 0"),
+    "went of its own accord": (
+        Evidence(status=0, was_ready=True, last_error="noise"),
+        ExitCause.CLEAN,
+        "exit status 0",
+    ),
     "left before it was ready": (Evidence(status=0, was_ready=False), ExitCause.FAILED_START, "exit status 0"),
     "could not start": (
         Evidence(status=2, was_ready=False, last_error="ModelNotFoundError: nowhere"),

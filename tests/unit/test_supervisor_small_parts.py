@@ -16,7 +16,7 @@ from spillway.supervisor.despair import cannot_start, none_left
 from spillway.supervisor.detached import DetachedStream
 from spillway.supervisor.exits import Exit
 from spillway.supervisor.lifecycle import State
-from spillway.supervisor.lines import forward, parse_event
+from spillway.supervisor.lines import error_in, forward, parse_event
 from spillway.supervisor.place import LastExit
 from spillway.supervisor.process import Stream
 from spillway.supervisor.reload import differences, reloader
@@ -190,6 +190,19 @@ def test_event_lines_stay_events_and_others_become_one() -> None:
 @pytest.mark.parametrize("line", ["", "ready", "{", '{"event": 3}', '{"no": "event"}', "[1]", '{"event": "x"'])
 def test_other_lines_are_no_events(line: str) -> None:
     assert parse_event(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ValueError: x", "ValueError: x"),
+        ('{"event": "cannot_start", "error": "no weights"}', "no weights"),
+        ('{"event": "ended", "cause": "asked to"}', ""),
+        ("", ""),
+    ],
+)
+def test_errors_are_found_in_lines(line: str, said: str) -> None:
+    assert error_in(line) == said
 
 
 class Stuck(io.StringIO):

@@ -10,6 +10,7 @@ PARTS: Final = {
     "engine": "the engine alone, against peers (spillway_engine.bench)",
     "gateway": "requests, tokens and added latency of one gateway process on one core",
     "generate": "/generate end to end, one fresh connection each",
+    "one_kill": "one engine of the running instance, while it counts for you to see",
     "kills": "engines killed while streams count",
     "mixed": "requests of all kinds, a tenth of them leaving",
 }

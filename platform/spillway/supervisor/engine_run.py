@@ -17,7 +17,7 @@ from spillway.runtime import RuntimeFolder
 from spillway.supervisor.engine_link import EngineLink
 from spillway.supervisor.exits import KernelKills
 from spillway.supervisor.lifecycle import Event
-from spillway.supervisor.lines import parse_event
+from spillway.supervisor.lines import error_in, parse_event
 from spillway.supervisor.process import ChildProcess, Stream
 from spillway.supervisor.run import Asked, Ended, Signs
 from spillway.supervisor.totals import Totals, engine_counts
@@ -135,15 +135,12 @@ class EngineRun:
             if word == "ready":
                 self._begin(self._connect(address))
             return
+        self._last_error = error_in(line) or self._last_error
         event = parse_event(line)
         if event is None:
-            self._last_error = line or self._last_error
             self._log("output", engine=self._spec.engine_id, incarnation=self._incarnation, line=line)
             return
         name = event.pop("event")
-        event.pop("at", None)
-        if "error" in event:
-            self._last_error = str(event["error"])
         if name == "loading":
             phase = str(event.get("phase", ""))
             self._signs.moved(Event.WARM if phase.startswith("warm") else Event.LOAD, _share(phase, event.get("share")))

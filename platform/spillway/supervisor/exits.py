@@ -62,8 +62,10 @@ def explain(evidence: Evidence) -> Exit:
     cause = _cause(evidence)
     if cause is ExitCause.OUT_OF_MEMORY and evidence.words is None:
         return Exit(cause, f"{how}: the kernel had no memory left for it", evidence.status)
-    said = f"{evidence.words.cause}: {evidence.words.message}" if evidence.words is not None else evidence.last_error
-    return Exit(cause, f"{how}: {said}" if said and cause is not ExitCause.SIGNAL else how, evidence.status)
+    said = "" if cause in (ExitCause.CLEAN, ExitCause.SIGNAL) else evidence.last_error
+    if evidence.words is not None and cause is not ExitCause.SIGNAL:
+        said = f"{evidence.words.cause}: {evidence.words.message}"
+    return Exit(cause, f"{how}: {said}" if said else how, evidence.status)
 
 
 def _cause(evidence: Evidence) -> ExitCause:

@@ -20,6 +20,12 @@ def parse_event(line: str) -> dict[str, Any] | None:
     return None
 
 
+def error_in(line: str) -> str:
+    """Return what a line on standard error says of an error: an event's `error`, a plain line itself, or nothing."""
+    event = parse_event(line)
+    return line if event is None else str(event.get("error", ""))
+
+
 def forward(log: Callable[..., None], child: str) -> Callable[[Stream, str], None]:
     """Return what passes a child's lines on to `log`."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spillway.supervisor.lines import error_in
 from spillway.supervisor.process import ChildProcess, Stream
 from spillway.supervisor.run import Asked, Ended, Signs
 from spillway.supervisor.totals import Totals, open_requests, settle
@@ -85,8 +86,8 @@ class ServiceRun:
         return {} if self._tally is None else self._tally.read()
 
     def _line(self, stream: Stream, line: str) -> None:
-        if stream is Stream.ERRORS and line:
-            self._last_error = line
+        if stream is Stream.ERRORS:
+            self._last_error = error_in(line) or self._last_error
         self._on_line(stream, line)
 
     def _exited(self, status: int) -> None:
