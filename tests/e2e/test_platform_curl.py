@@ -10,10 +10,8 @@ import pytest
 from spillway.bench.served import Served
 from spillway.bench.streams import Count
 
-pytestmark = [
-    pytest.mark.xdist_group("platform"),
-    pytest.mark.skipif(shutil.which("curl") is None, reason="this machine has no curl"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="this machine has no curl")
+
 COUNT = Count(37, 90)
 MESSAGES = [{"role": "user", "content": COUNT.prompt}]
 

@@ -7,13 +7,10 @@ import tempfile
 from pathlib import Path
 
 import psutil
-import pytest
 
 from spillway.bench.client import post
 from spillway.bench.served import Served
 from spillway.bench.streams import Count, stream
-
-pytestmark = pytest.mark.xdist_group("platform")
 
 ONE_ENGINE = ("--engines", "1", "--drain-grace-s", "0")
 

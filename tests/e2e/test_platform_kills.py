@@ -11,14 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
-import pytest
 
 from spillway.bench.books import is_idle
 from spillway.bench.kills import Drill, variety
 from spillway.bench.served import Served
 from spillway.bench.streams import Count, is_exact, stream
-
-pytestmark = pytest.mark.xdist_group("platform")
 
 COUNTING = [Count(9 * number + 1, 9 * number + 64).fields() for number in range(32)]
 

@@ -2,12 +2,8 @@
 
 import asyncio
 
-import pytest
-
 from spillway.bench.mixed import Mixture, run
 from spillway.bench.served import Served
-
-pytestmark = pytest.mark.xdist_group("platform")
 
 
 def test_every_request_ends_in_one_outcome_and_gives_back_what_it_held(served: Served) -> None:

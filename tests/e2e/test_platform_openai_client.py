@@ -12,8 +12,6 @@ from spillway.bench.books import is_idle
 from spillway.bench.served import Served
 from spillway.bench.streams import Count
 
-pytestmark = pytest.mark.xdist_group("platform")
-
 COUNT = Count(37, 90)
 
 

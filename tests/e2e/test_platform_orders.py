@@ -6,13 +6,9 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from spillway.bench.books import is_idle
 from spillway.bench.served import Served
 from spillway.bench.streams import Answer, Count, is_exact, stream
-
-pytestmark = pytest.mark.xdist_group("platform")
 
 COUNTS = [Count(9 * number + 1, 9 * number + 64) for number in range(4)]
 

@@ -5,12 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from spillway.bench.books import is_idle
 from spillway.bench.served import Served
-
-pytestmark = pytest.mark.xdist_group("platform")
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 

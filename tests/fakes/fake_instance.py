@@ -126,6 +126,14 @@ class Instance:
             time.sleep(0.02)
         return status
 
+    def heard(self, line: str, condition: Any = bool) -> Any:
+        """Ask the gateway until what it heard is so: the plane and the log are not in step. Return it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition(heard := self.ask(self.api, line)):
+            assert time.monotonic() < deadline, heard
+            time.sleep(0.01)
+        return heard
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -63,10 +63,14 @@ def work(instance: Any, engine_id: str, **options: Any) -> None:
 
 
 def story(instance: Any, engine_id: str) -> list[tuple[int, str]]:
-    """What gateways were told of an engine: incarnation and state, each once."""
+    """What gateways were told of an engine until all were ready again: incarnation and state, each once."""
+
+    def are_ready(memberships: Any) -> bool:
+        return all(member["status"] == "ready" for member in memberships[-1]["members"])
+
     told = [
         (member["incarnation"], member["status"])
-        for membership in instance.ask(instance.api, "members")
+        for membership in instance.heard("members", are_ready)
         for member in membership["members"]
         if member["engine_id"] == engine_id
     ]
@@ -79,7 +83,7 @@ def test_a_killed_engine_is_seen_at_once_told_and_replaced(instance: Any) -> Non
     os.kill(victim["pid"], signal.SIGKILL)
     instance.event("engine_ended", engine="engine-1", incarnation=1, cause="signal")
     status = instance.until(all_ready)
-    (died,) = instance.ask(instance.api, "died")
+    (died,) = instance.heard("died")
     assert (died["engine_id"], died["incarnation"], died["cause"], died["aboard"]) == ("engine-1", 1, "signal", [])
     assert died["heard_ns"] - killed_ns < SECOND  # what is measured is far less; a busy machine may take its time
     told = story(instance, "engine-1")
@@ -97,7 +101,7 @@ def test_an_engine_that_dies_in_a_step_names_whom_it_carried(instance: Any) -> N
     assert instance.order("inject", "engine-0", fault="crash", at_step=5)["accepted"]
     work(instance, "engine-0")
     instance.event("engine_ended", engine="engine-0", cause="signal", aboard=1)
-    (died,) = instance.ask(instance.api, "died")
+    (died,) = instance.heard("died")
     assert died["aboard"] == [["gateway-0", "x", 1, 0]]
     engine = instance.until(all_ready)["engines"][0]
     assert engine["counters"]["requests_received"] == 1  # kept, though who counted is gone
@@ -111,7 +115,7 @@ def test_a_stopped_engine_hangs_moments_after_the_floor_and_is_replaced(instance
     os.kill(victim["pid"], signal.SIGSTOP)
     instance.event("engine_ended", engine="engine-0", cause="hang")
     instance.until(all_ready)
-    (died,) = instance.ask(instance.api, "died")
+    (died,) = instance.heard("died")
     assert died["message"].startswith("no sign of life for 2.")
     assert 1.3 * SECOND < died["detected_ns"] - stopped_ns < 6 * SECOND
     told = story(instance, "engine-0")
@@ -122,7 +126,7 @@ def test_an_endless_step_hangs_and_names_whom_it_carried(instance: Any) -> None:
     assert instance.order("inject", "engine-0", fault="endless_step", at_step=3)["accepted"]
     work(instance, "engine-0")
     instance.event("engine_ended", engine="engine-0", cause="hang", aboard=1)
-    (died,) = instance.ask(instance.api, "died")
+    (died,) = instance.heard("died")
     assert died["message"].startswith("step 3 has run for 2.")
 
 
@@ -290,19 +294,19 @@ def test_when_no_engine_is_left_and_none_can_be_started_it_ends_with_status_1(
 
 
 @pytest.mark.parametrize(
-    ("body", "starts", "said"),
+    ("body", "said"),
     [
-        ("sys.stderr.write('spillway_engine: dtype is x\\n'); sys.exit(2)", 2, "exit status 2: spillway_engine: dtype"),
-        ("sys.exit('no such model')", 4, "exit status 1: no such model"),
+        ("sys.stderr.write('spillway_engine: dtype is x\\n'); sys.exit(2)", "exit status 2: spillway_engine: dtype"),
+        ("sys.exit('no such model')", "exit status 1: no such model"),
     ],
 )
 def test_an_engine_that_says_it_cannot_start_ends_everything_with_its_line(
-    instances: ModuleType, tmp_path: Path, body: str, starts: int, said: str
+    instances: ModuleType, tmp_path: Path, body: str, said: str
 ) -> None:
     with instances.Instance(settings(tmp_path), engine=flaky_engine(tmp_path, body)) as instance:
         assert instance.ended() == 1
         assert any(said in line and "cannot start" in line for line in instance.plain), instance.plain
-        assert (tmp_path / "count").stat().st_size <= starts
+        assert (tmp_path / "count").stat().st_size <= 2 * 6  # it is not tried for ever, nor until it is parked
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")

@@ -87,7 +87,7 @@ def place(
         (place(status=-9, failed=2), False),
         (place(status=-9, failed=6), True),
         (place(status=2, failed=1, ever_ready=True), False),
-        (place(State.SPAWNING, status=1, failed=9), False),
+        (place(State.SPAWNING, status=1, failed=2), True),
         (place(failed=0), False),
         (place(status=70, failed=2, cause="out_of_memory"), False),
     ],

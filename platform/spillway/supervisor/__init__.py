@@ -2,14 +2,19 @@
 
 ::
 
-    tree             the whole: what is started in which order, and how it ends
-     ├─ folder, sockets, models    what must be had before anything is started
-     ├─ engines      the engine places, who of them is in rotation, and what gateways are told of it
-     ├─ services     gateways, ops and Redis
-     └─ plane_server what gateways and ops hear, and what they ask
-
-    place            one process that is always wanted: the table `lifecycle` driven by what its runs report
-     ├─ lifecycle, restart, watchdog, exits, blame      pure: states, policies, verdicts, causes
-     └─ engine_run, service_run, redis                  a run: one process with its signs of life
-         └─ process  spawn, lines, exit
+    main             from settings to an exit status: what must be had first, then serve, then end
+     ├─ folder, sockets, models, devices, plan     the folder, the ports, the model folders, who gets what
+     ├─ despair, reload, asks, detached            when to give up; SIGHUP; how often asked to end; the log
+     ├─ shutdown     the orderly end
+     └─ tree         all places and what they are told
+         ├─ engines        who is in rotation (`membership`), whose fault a death is (`blame`), `orders`
+         ├─ services       gateways, ops, Redis
+         ├─ plane_server   what gateways and ops hear, and what they ask (`status`)
+         └─ place          one process that is always wanted: the table `lifecycle`, driven by its runs
+             ├─ restart, watchdog, exits           pure: policies, verdicts, causes
+             └─ run                                one process with its signs of life:
+                 ├─ engine_run, engine_link        page and control channel
+                 ├─ service_run                    beats and tally
+                 ├─ redis, tied                    pings
+                 └─ process, lines                 spawn, lines, end
 """

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from spillway.settings import RestartSettings
-from spillway.supervisor.lifecycle import RESTING, State
+from spillway.supervisor.lifecycle import State
 from spillway.supervisor.place import Place
 from spillway_wire.plane import ExitCause
 
@@ -15,7 +15,10 @@ _TRIES_OF_ITS_OWN_ACCORD: Final = 2
 
 
 def cannot_start(places: Sequence[Place], policy: RestartSettings) -> str | None:
-    """Say why no engine of a model will ever start, or return None. `places` are all those of the model."""
+    """Say why no engine of a model will ever start, or return None. `places` are all those of the model.
+
+    What one is trying just now does not count: places that fail in turn would never all be at rest together.
+    """
     if not places or any(place.ever_ready or not _gave_up(place, policy) for place in places):
         return None
     return _reason(places[0])
@@ -34,7 +37,7 @@ def none_left(places: Sequence[Place], policy: RestartSettings) -> str | None:
 
 def _gave_up(place: Place, policy: RestartSettings) -> bool:
     last = place.last_exit
-    if last is None or place.state not in RESTING or last.exit.cause is not ExitCause.FAILED_START:
+    if last is None or last.exit.cause is not ExitCause.FAILED_START:
         return False
     if last.exit.status == STATUS_USAGE:
         return True
