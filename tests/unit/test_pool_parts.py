@@ -9,7 +9,7 @@ import pytest
 from spillway.pool.capacity import EngineBook, Estimate
 from spillway.pool.contract import Work
 from spillway.pool.journal import Entry, Journal, JournalError
-from spillway.pool.lifecycle import TRANSITIONS, Event, IllegalTransitionError, State, follow, mermaid
+from spillway.pool.lifecycle import TRANSITIONS, Event, IllegalTransitionError, State, follow
 from spillway.pool.members import Roster
 from spillway.pool.policies import POLICIES, PoolPolicies, connecting
 from spillway.pool.prefix import BLOCK_TOKENS, MAX_BLOCKS, PrefixMemory, prefix_of
@@ -53,13 +53,6 @@ def test_every_state_but_the_last_has_a_way_out_and_can_be_reached() -> None:
     assert {state for state, _ in TRANSITIONS} == set(State) - {State.FINISHED}
     assert {*TRANSITIONS.values(), State.QUEUED} == set(State)
     assert all((state, Event.FINISH) in TRANSITIONS for state in State if state is not State.FINISHED)
-
-
-def test_the_diagram_is_drawn_from_the_table() -> None:
-    lines = mermaid().splitlines()
-    assert lines[0] == "stateDiagram-v2"
-    assert "    running --> recovering: lose_engine" in lines
-    assert len(lines) == 3 + len(TRANSITIONS)
 
 
 def test_a_request_cannot_be_closed_twice() -> None:

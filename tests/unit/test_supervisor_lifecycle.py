@@ -1,7 +1,4 @@
-"""The table of a place's states: what it forbids, that nobody is trapped in it, that the diagram shows all of it."""
-
-import subprocess
-import sys
+"""The table of a place's states: what it forbids, and that nobody is trapped in it."""
 
 import pytest
 
@@ -15,7 +12,6 @@ from spillway.supervisor.lifecycle import (
     IllegalTransitionError,
     State,
     allows,
-    diagram,
     follow,
 )
 
@@ -70,19 +66,3 @@ def test_the_groups_of_states_cover_all_and_do_not_overlap() -> None:
     assert not STARTING & LISTENING
     assert ALIVE | RESTING | {State.CRASHED} == set(State)
     assert not ALIVE & RESTING
-
-
-def test_the_diagram_names_every_arrow_of_the_table() -> None:
-    drawn = set()
-    for line in diagram().splitlines()[2:]:
-        states, _, events = line.partition(": ")
-        before, _, after = states.strip().partition(" --> ")
-        drawn |= {(State(before), Event[event.strip().upper()], State(after)) for event in events.split(",")}
-    assert drawn == {(before, event, after) for (before, event), after in TRANSITIONS.items()}
-
-
-def test_the_module_prints_the_diagram() -> None:
-    printed = subprocess.run(
-        [sys.executable, "-m", "spillway.supervisor.lifecycle"], check=True, capture_output=True, text=True, timeout=30
-    )
-    assert printed.stdout == diagram()

@@ -52,14 +52,3 @@ def follow(state: State, event: Event) -> State:
         return TRANSITIONS[state, event]
     except KeyError:
         raise IllegalTransitionError(f"{event.name.lower()} is not allowed while {state.name.lower()}") from None
-
-
-def mermaid() -> str:
-    """Draw the table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", f"    [*] --> {State.QUEUED.name.lower()}"]
-    lines += [
-        f"    {state.name.lower()} --> {after.name.lower()}: {event.name.lower()}"
-        for (state, event), after in TRANSITIONS.items()
-    ]
-    lines.append(f"    {State.FINISHED.name.lower()} --> [*]")
-    return "\n".join(lines) + "\n"

@@ -1,9 +1,8 @@
-"""States of a place (one process that is always wanted) as a table; `python -m` this module prints the diagram.
+"""States of a place (one process that is always wanted) as a table; the docs' diagram is drawn from it.
 
 Engines go through all of it. Gateways, ops and Redis have nothing to load and are never held on standby.
 """
 
-import sys
 from enum import Enum, auto
 from typing import Final
 
@@ -91,16 +90,3 @@ def follow(state: State, event: Event) -> State:
 def allows(state: State, event: Event) -> bool:
     """Whether the table knows this event in this state."""
     return (state, event) in TRANSITIONS
-
-
-def diagram() -> str:
-    """Draw the table as a Mermaid state diagram; arrows between the same two states share a line."""
-    labels: dict[tuple[State, State], list[str]] = {}
-    for (state, event), after in TRANSITIONS.items():
-        labels.setdefault((state, after), []).append(event.name.lower())
-    arrows = [f"    {before} --> {after}: {', '.join(names)}" for (before, after), names in labels.items()]
-    return "\n".join(["stateDiagram-v2", f"    [*] --> {State.STOPPED}", *arrows]) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(diagram())
