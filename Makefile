@@ -6,7 +6,7 @@ ARGS   ?=
 PEERS  ?=
 OUT    ?= .bench/results.json
 
-.PHONY: setup serve test lint bench bench-platform soak demo-model clean
+.PHONY: setup serve test lint bench bench-platform drill-kills drill-mixed soak demo-model docs clean
 
 setup: $(VENV)/.ready ## install everything into .venv, and compile the kernels once
 
@@ -31,11 +31,24 @@ test: lint ## all that CI runs; pytest's line comes last
 bench: setup ## make bench PEERS=vllm,openvino measures those beside transformers, in the same run
 	$(BIN)/python -m spillway_engine.bench --peers "$(PEERS)" --out "$(OUT)"
 
+bench-platform: setup ## what a gateway can do on one core, and /generate end to end
+	$(BIN)/spillway bench gateway --out .bench/gateway.json
+	$(BIN)/spillway bench generate --out .bench/generate.json
+
+drill-kills: setup ## 200 SIGKILLs under 32 streams; make drill-kills ARGS="--how stop --kills 20"
+	$(BIN)/spillway bench kills --out .bench/kills.json $(ARGS)
+
+drill-mixed: setup ## 24,000 requests of all kinds, a tenth of them leaving; then nothing may be left over
+	$(BIN)/spillway bench mixed --requests 24000 --out .bench/mixed.json $(ARGS)
+
 soak: setup ## a million requests through one process
 	$(BIN)/python -m spillway_engine.bench --parts soak --out .bench/soak.json
 
 demo-model: setup ## train the demo model again (about half an hour on two cores)
 	$(BIN)/python -m spillway_engine.demo.train --out engine/spillway_engine/demo/model
+
+docs: setup ## draw the state diagrams again
+	$(BIN)/python docs/draw_states.py
 
 clean:
 	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
