@@ -4,7 +4,7 @@
 
     submit ─▶ intake ─▶ registry, scheduler ──plan──▶ runner
                               ▲                         │
-    deltas ◀── outbox ◀── settle ◀────────result────────┘
+    deltas ◀─ delivery ◀─ settle ◀────────result────────┘
 
 It has one caller and no thread of its own: `submit`, `abort` and `step` must not overlap. Whoever wants to see a plan
 before it runs (a progress page, a fault) wraps the `Runner`.
@@ -13,13 +13,13 @@ before it runs (a progress page, a fault) wraps the `Runner`.
 import time
 from collections.abc import Callable
 
-from spillway_engine.delivery import Addressed, Outbox
+from spillway_engine.delivery import Addressed, Delivery
 from spillway_engine.ending import finish_reason
-from spillway_engine.errors import InvalidRequestError, RequestError
+from spillway_engine.errors import InvalidRequestError, RequestError, is_out_of_memory
 from spillway_engine.intake import Intake
 from spillway_engine.plan import Runner, StepPlan, StepResult
 from spillway_engine.registry import Registry
-from spillway_engine.reports import Counters, EngineSnapshot, StepReport
+from spillway_engine.reports import Counters, EngineSnapshot, StepReport, Totals
 from spillway_engine.request import Sequence
 from spillway_engine.scheduling.scheduler import Schedule, Scheduler
 from spillway_engine.settings import SchedulerSettings
@@ -45,7 +45,7 @@ class EngineCore:
         self._intake = Intake(settings=settings, vocab_size=vocab_size, eos_token_ids=frozenset(eos_token_ids))
         self._scheduler = Scheduler(settings)
         self._registry = Registry()
-        self._outbox = Outbox()
+        self._delivery = Delivery()
         self._counters = Counters()
         self._unchecked = False
         """Whether anything happened since the books were last checked."""
@@ -80,7 +80,7 @@ class EngineCore:
             if reason is not None:  # complete when the earlier attempt died; only word of its end was lost
                 self._scheduler.end(sequence)
                 self._registry.close(sequence, Outcome.COMPLETED, reason)
-                self._outbox.add_end(sequence)
+                self._delivery.add_end(sequence)
 
     def abort(self, client_id: str, request_id: str, attempt: int) -> bool:
         """Forget a request and free what it holds at once. Nothing more is said of it. False if it is unknown."""
@@ -89,7 +89,7 @@ class EngineCore:
             return False
         for sequence in self._registry.unfinished(key):
             self._forget(sequence, Outcome.CLIENT_GONE)
-        self._outbox.drop(key)
+        self._delivery.drop(key)
         return True
 
     def abort_client(self, client_id: str, outcome: Outcome = Outcome.CLIENT_GONE) -> int:
@@ -98,7 +98,7 @@ class EngineCore:
         for key in keys:
             for sequence in self._registry.unfinished(key):
                 self._forget(sequence, outcome)
-            self._outbox.drop(key)
+            self._delivery.drop(key)
         return len(keys)
 
     def end_all(self, outcome: Outcome, message: str) -> list[Addressed]:
@@ -106,7 +106,7 @@ class EngineCore:
         for key in self._registry.live_keys():
             for sequence in self._registry.unfinished(key):
                 self._end(sequence, outcome, message)
-        return self._outbox.take()
+        return self._delivery.take()
 
     # ---- steps ----
 
@@ -121,19 +121,17 @@ class EngineCore:
         for sequence in schedule.expired:
             self._counters.expired += 1
             self._registry.close(sequence, Outcome.EXPIRED, message="the deadline passed while the request waited")
-            self._outbox.add_end(sequence)
+            self._delivery.add_end(sequence)
         plan = schedule.plan
         if plan is None:
-            if len(self._outbox):
+            if len(self._delivery):
                 return self._report(schedule, started_ns)
-            if self._unchecked and not len(self._registry):
-                self.check_integrity()
-                self._unchecked = False
+            self.check_if_idle()
             return None
         try:
             result = self._runner.execute(plan)
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             num_preempted = self._shrink(plan, error)
             return self._report(schedule, started_ns, num_preempted=num_preempted, out_of_memory=True)
@@ -144,7 +142,7 @@ class EngineCore:
     @property
     def has_work(self) -> bool:
         """Whether anything is queued, running or still to be reported."""
-        return len(self._registry) > 0 or len(self._outbox) > 0
+        return len(self._registry) > 0 or len(self._delivery) > 0
 
     @property
     def next_wakeup_ns(self) -> int | None:
@@ -198,11 +196,31 @@ class EngineCore:
             blocks=scheduler.blocks.pool.statistics(),
         )
 
+    def totals(self) -> Totals:
+        """Return what was counted since the start, at the cost of reading a few numbers; for every step."""
+        scheduler, counters = self._scheduler, self._counters
+        return Totals(
+            preemptions=scheduler.num_preemptions,
+            prefix_queries=scheduler.blocks.prefix_queries,
+            prefix_hits=scheduler.blocks.prefix_hits,
+            failed_logits=counters.failed_logits,
+            out_of_memory=counters.out_of_memory,
+        )
+
+    def check_if_idle(self) -> None:
+        """Check the books if nothing is live and anything happened since they were last checked.
+
+        For whoever drives the core, at its leisure. Raises `IntegrityError` as `check_integrity` does.
+        """
+        if self._unchecked and not self.has_work:
+            self.check_integrity()
+            self._unchecked = False
+
     def check_integrity(self) -> None:
         """Raise `IntegrityError` if blocks, slots, sequences or requests are lost or counted twice."""
         self._scheduler.check_integrity()
         self._registry.check_integrity(self._scheduler.num_running + self._scheduler.num_waiting)
-        self._outbox.check_integrity(self._registry)
+        self._delivery.check_integrity(self._registry)
 
     def __repr__(self) -> str:
         return f"<EngineCore live={len(self._registry)} {self._scheduler!r}>"
@@ -215,7 +233,7 @@ class EngineCore:
         failed, logprobs = result.failed, result.logprobs
         num_sampled = 0
         if result.prompt_logprobs:
-            self._outbox.collect_prompt_logprobs(plan, result)
+            self._delivery.collect_prompt_logprobs(plan, result)
         for index, (row, token) in enumerate(zip(plan.rows, result.token_ids, strict=True)):
             sequence = row.sequence
             if index >= num_decodes:
@@ -229,7 +247,7 @@ class EngineCore:
                 if reason is not None:
                     self._scheduler.end(sequence)
                     self._registry.close(sequence, Outcome.COMPLETED, reason)
-                self._outbox.add_token(sequence, token, (logprobs[index],) if index in logprobs else (), now_ns)
+                self._delivery.add_token(sequence, token, (logprobs[index],) if index in logprobs else (), now_ns)
         self._counters.output_tokens += num_sampled
         self._counters.prefill_tokens += plan.num_tokens - num_decodes
 
@@ -246,13 +264,13 @@ class EngineCore:
         """End a sequence against its will, and tell its client."""
         self._scheduler.end(sequence, spoiled=spoiled)
         self._registry.close(sequence, outcome, message=message)
-        self._outbox.add_end(sequence)
+        self._delivery.add_end(sequence)
 
     def _forget(self, sequence: Sequence, outcome: Outcome) -> None:
         """End a sequence whose client does not want to hear of it."""
         self._scheduler.end(sequence)
         self._registry.close(sequence, outcome)
-        self._outbox.forget(sequence)
+        self._delivery.forget(sequence)
 
     def _report(
         self,
@@ -271,10 +289,5 @@ class EngineCore:
             num_decodes=schedule.num_decodes if num_tokens else 0,
             num_preempted=schedule.num_preempted + num_preempted,
             out_of_memory=out_of_memory,
-            deltas=self._outbox.take(),
+            deltas=self._delivery.take(),
         )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the host or on a device; torch's own error is known by its name, not imported."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -10,7 +10,7 @@ Addressed = tuple[str, Delta]
 """A delta and the client it is for."""
 
 
-class Outbox:
+class Delivery:
     """Deltas in the order in which they have to be sent, and prompt log-probabilities until their first token."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Outbox:
         """Keep what a chunk found; a prompt that is computed again after a preemption starts anew."""
         for index, logprobs in result.prompt_logprobs.items():
             row = plan.rows[index]
-            if row.sequence.reported == row.sequence.num_prompt:  # else they went out before, perhaps an attempt ago
+            if row.sequence.wants_prompt_logprobs:
                 if row.start == 0:
                     self._prompt_logprobs[row.sequence] = []
                 self._prompt_logprobs.setdefault(row.sequence, []).extend(logprobs)

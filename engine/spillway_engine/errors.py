@@ -9,9 +9,10 @@
      │   ├─ InvalidRequestError
      │   └─ RequestTooLargeError
      ├─ RequestFailedError        this request failed, others go on (its outcome says how)
-     ├─ IllegalTransitionError    an event that a sequence's state does not allow (`lifecycle`): a fault of ours
      ├─ IntegrityError            blocks or sequences are lost or counted twice (`blocks`): a fault of ours
      └─ EngineDeadError           the world failed: the engine is gone, with its last words if it left any
+
+    IllegalTransitionError        a state forbids it (of `spillway_wire.states`): a fault of ours
 
     ModelError                    the model cannot be served, known at start (of `spillway_text.errors`)
      ├─ ModelNotFoundError            a folder or file is missing
@@ -25,7 +26,7 @@ from spillway_wire.outcomes import Outcome
 __all__ = [
     "EngineDeadError", "EngineError", "InvalidCheckpointError", "InvalidRequestError", "MemoryBudgetError",
     "ModelError", "ModelNotFoundError", "RequestError", "RequestFailedError", "RequestTooLargeError", "SettingsError",
-    "UnsupportedModelError",
+    "UnsupportedModelError", "is_out_of_memory",
 ]  # fmt: skip
 
 
@@ -71,3 +72,11 @@ class RequestFailedError(EngineError):
 
 class EngineDeadError(EngineError):
     """The engine process is gone; `str()` holds its last words if it left any."""
+
+
+_OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the host or on a device; torch's error is known by its name, not imported."""
+    return not _OUT_OF_MEMORY.isdisjoint(cls.__name__ for cls in type(error).__mro__)

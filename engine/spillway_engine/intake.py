@@ -6,12 +6,17 @@ sequence it is given fits into the model's context and, alone, into the cache.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from spillway_engine.errors import InvalidRequestError, RequestTooLargeError
 from spillway_engine.request import Request, Sequence
 from spillway_engine.settings import SchedulerSettings
 from spillway_wire.messages import Submit
 from spillway_wire.sampling import sampling_problems
+
+MAX_CHOICES: Final = 128
+MAX_CHOICE_INDEX: Final = 2**32 - 1
+"""The random numbers of a choice are drawn from its index, in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ class Intake:
             priority=message.priority,
             deadline_ns=None if message.timeout_s is None else now_ns + round(message.timeout_s * 1e9),
             alone=message.alone,
-            resumed=any(choice.output_token_ids for choice in message.choices),
+            resumed=message.attempt > 1 or any(choice.output_token_ids for choice in message.choices),
             cache_salt=message.cache_salt,
             end_token_ids=eos.union(params.stop_token_ids),
         )
@@ -64,8 +69,10 @@ class Intake:
         indices = [choice.index for choice in message.choices]
         if not indices:
             yield "choices is empty; ask for at least one"
-        elif min(indices) < 0 or len(set(indices)) != len(indices):
-            yield f"choices have the indices {indices}; they must be distinct and not negative"
+        elif len(indices) > MAX_CHOICES:
+            yield f"choices are {len(indices)}; ask for at most {MAX_CHOICES} in one request"
+        elif min(indices) < 0 or max(indices) > MAX_CHOICE_INDEX or len(set(indices)) != len(indices):
+            yield f"choices have the indices {indices}; they must be distinct and from 0 to {MAX_CHOICE_INDEX}"
         if any(choice.output_token_ids and self._unknown(choice.output_token_ids) for choice in message.choices):
             yield f"an output so far holds a token that the model lacks; its tokens are 0 to {self.vocab_size - 1}"
         if message.timeout_s is not None and not 0.0 <= message.timeout_s <= 1e6:  # also true of NaN

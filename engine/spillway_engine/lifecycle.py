@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from spillway_engine.errors import EngineError
+from spillway_wire import states
 
 
 class Status(Enum):
@@ -36,13 +36,6 @@ TRANSITIONS: dict[tuple[Status, Event], Status] = {
 }
 
 
-class IllegalTransitionError(EngineError):
-    """An event that the table does not allow; nothing has changed."""
-
-
 def follow(status: Status, event: Event) -> Status:
-    """Return the state after `event`, or raise `IllegalTransitionError`."""
-    try:
-        return TRANSITIONS[status, event]
-    except KeyError:
-        raise IllegalTransitionError(f"{event.name.lower()} is not allowed while {status.name.lower()}") from None
+    """Return the state after `event`, or raise `IllegalTransitionError` of `spillway_wire.states`."""
+    return states.follow(TRANSITIONS, status, event)

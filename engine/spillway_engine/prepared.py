@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spillway_engine.pace import StepTime
 from spillway_engine.plan import Runner
 from spillway_engine.settings import SchedulerSettings
 from spillway_wire.messages import Exactness
@@ -20,3 +21,4 @@ class Prepared:
     vocab_size: int
     exactness: Exactness
     warmup_s: float
+    measured_step: StepTime

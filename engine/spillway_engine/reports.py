@@ -1,6 +1,7 @@
 """What the core says of itself: one frozen report a step, one frozen snapshot when asked."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from spillway_engine.delivery import Addressed
 from spillway_engine.memory.blocks import PoolStatistics
@@ -59,6 +60,16 @@ class EngineSnapshot:
     out_of_memory: int
     """Steps that did not fit into memory."""
     blocks: PoolStatistics
+
+
+class Totals(NamedTuple):
+    """The part of a snapshot that is cheap enough for every step; the fields are those of `EngineSnapshot`."""
+
+    preemptions: int
+    prefix_queries: int
+    prefix_hits: int
+    failed_logits: int
+    out_of_memory: int
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ class Request:
         self.deadline_ns = deadline_ns
         self.alone = alone
         self.resumed = resumed
-        """Whether an earlier attempt has already produced some of its output (a continuation)."""
+        """Whether an earlier attempt began it (a continuation), also if it got no token: it goes before fresh work."""
         self.cache_salt = cache_salt
         self.end_token_ids = end_token_ids
         """Tokens that complete an output: the request's stop tokens and, unless ignored, the model's eos tokens."""
@@ -95,6 +95,11 @@ class Sequence:
     def params(self) -> SamplingParams:
         """The request's sampling parameters."""
         return self.request.params
+
+    @property
+    def wants_prompt_logprobs(self) -> bool:
+        """Whether prompt log-probabilities were asked for and are still to be sent, with the first token."""
+        return self.request.params.prompt_logprobs is not None and self.reported == self.num_prompt
 
     @property
     def num_output(self) -> int:

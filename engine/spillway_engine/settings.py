@@ -1,7 +1,9 @@
 """Settings of one engine: frozen, checked once, and every derived value a property."""
 
+import os
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from pathlib import Path
 
 from spillway_engine.errors import SettingsError
 
@@ -28,6 +30,12 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 
 
+def _check_least(key: str, value: int) -> None:
+    least = 2 if key == "max_model_len" else 1  # a token of the prompt and one of the answer
+    if value < least:
+        raise SettingsError(f"{key} is {value}; it must be at least {least}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerSettings:
     """What the scheduler needs to know. Sizes in tokens unless said otherwise."""
@@ -44,8 +52,7 @@ class SchedulerSettings:
 
     def __post_init__(self) -> None:
         for key in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "num_blocks"):
-            if getattr(self, key) < 1:
-                raise SettingsError(f"{key} is {getattr(self, key)}; it must be at least 1")
+            _check_least(key, getattr(self, key))
         if self.max_num_batched_tokens < self.max_num_seqs:
             raise SettingsError(
                 f"max_num_batched_tokens is {self.max_num_batched_tokens}; it must be at least max_num_seqs "
@@ -103,8 +110,8 @@ class EngineSettings:
             "threads",
         ):
             value = getattr(self, key)
-            if value is not None and value < 1:
-                raise SettingsError(f"{key} is {value}; it must be at least 1")
+            if value is not None:
+                _check_least(key, value)
         if not 0.05 <= self.gpu_memory_utilization <= 1.0:
             raise SettingsError(f"gpu_memory_utilization is {self.gpu_memory_utilization}; allowed: 0.05 to 1.0")
 
@@ -112,3 +119,14 @@ class EngineSettings:
     def keys(cls) -> tuple[str, ...]:
         """Names of all settings, for command lines and configuration files."""
         return tuple(f.name for f in fields(cls))
+
+
+def served_name(settings: EngineSettings, path: Path) -> str:
+    """Return the name of a model whose folder was found at `path`: the one set, the hub id as given, or the folder's.
+
+    A hub id's folder is called by a digest, so its name would tell nobody what is served.
+    """
+    if settings.served_name:
+        return settings.served_name
+    given = Path(settings.model).expanduser()
+    return os.path.basename(os.path.abspath(path)) if path == given else settings.model  # noqa: PTH100, PTH119

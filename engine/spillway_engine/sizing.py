@@ -22,7 +22,8 @@ def size_engine(
 
     `blocks_within` says how many cache blocks a number of bytes pays for. A given `kv_cache_bytes` is kept to the byte;
     by default the cache takes a share of `free_bytes`, and no more than all sequences at full length could fill.
-    Raises `SettingsError` for a context that the model does not have, `MemoryBudgetError` if not even one block fits.
+    Raises `SettingsError` for a context that the model does not have, and `MemoryBudgetError` if not even one block
+    fits or if the budget is more than there is.
     """
     context = settings.max_model_len or max_positions or DEFAULT_CONTEXT
     if max_positions is not None and context > max_positions:
@@ -30,6 +31,10 @@ def size_engine(
     useful = settings.max_num_seqs * -(-context // settings.block_size)
     if settings.kv_cache_bytes is None:
         num_blocks = min(blocks_within(int(free_bytes * CACHE_SHARE)), useful)
+    elif settings.kv_cache_bytes > free_bytes:
+        raise MemoryBudgetError(
+            f"kv_cache_bytes is {settings.kv_cache_bytes}; {max(free_bytes, 0)} bytes are free beside the weights"
+        )
     else:
         num_blocks = blocks_within(settings.kv_cache_bytes)
     if num_blocks < 1:

@@ -13,9 +13,10 @@ from pathlib import Path
 from spillway_engine.core import EngineCore
 from spillway_engine.errors import SettingsError, UnsupportedModelError
 from spillway_engine.model.config import ModelShape, read_shape
+from spillway_engine.pace import StepTime
 from spillway_engine.plan import Runner
 from spillway_engine.prepared import Prepared, Report
-from spillway_engine.settings import Backend, EngineSettings
+from spillway_engine.settings import Backend, EngineSettings, served_name
 from spillway_text.folders import resolve_model
 from spillway_text.text import read_eos_token_ids
 from spillway_wire.messages import Capacity, Exactness
@@ -37,6 +38,7 @@ class LoadedEngine:
     exactness: Exactness
     capacity: Capacity
     warmup_s: float
+    measured_step: StepTime
 
 
 def load_engine(settings: EngineSettings, report: Report | None = None) -> LoadedEngine:
@@ -45,7 +47,7 @@ def load_engine(settings: EngineSettings, report: Report | None = None) -> Loade
         raise SettingsError("device is 'cuda'; this version of the engine runs on 'cpu' (or 'auto') only")
     if settings.block_size not in BLOCK_SIZES:
         raise SettingsError(f"block_size is {settings.block_size}; allowed: {', '.join(map(str, BLOCK_SIZES))}")
-    path = resolve_model(settings.model)
+    path = resolve_model(settings.model, code=settings.trust_remote_code)
     eos_token_ids = tuple(read_eos_token_ids(path))
     prepared = _prepare(settings, path, eos_token_ids, report or (lambda _phase, _share: None))
     limits = prepared.limits
@@ -53,7 +55,7 @@ def load_engine(settings: EngineSettings, report: Report | None = None) -> Loade
         core=EngineCore(limits, prepared.runner, vocab_size=prepared.vocab_size, eos_token_ids=eos_token_ids),
         runner=prepared.runner,
         path=path,
-        name=settings.served_name or ("demo" if settings.model == "demo" else path.name),
+        name=served_name(settings, path),
         vocab_size=prepared.vocab_size,
         eos_token_ids=eos_token_ids,
         exactness=prepared.exactness,
@@ -65,6 +67,7 @@ def load_engine(settings: EngineSettings, report: Report | None = None) -> Loade
             block_size=limits.block_size,
         ),
         warmup_s=prepared.warmup_s,
+        measured_step=prepared.measured_step,
     )
 
 

@@ -19,13 +19,17 @@ class Detokenizer:
     shown. So the pieces equal the whole wherever the whole text is valid.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], str], after: Sequence[int] = ()) -> None:
+        """`after` is what the text goes on from, of which the last few tokens are enough; nothing: it begins."""
         self._decode = decode
-        self._tokens: list[int] = []
+        while after and decode(after).startswith(_INCOMPLETE):
+            after = after[1:]  # it begins in the midst of a character, which would hide those that follow
+        self._tokens = list(after)
         """From the anchor on."""
-        self._read = 0
+        self._read = len(self._tokens)
         """How many of them, from the first, have been returned as text."""
-        self._read_text = ""
+        # a character that `after` has only begun is shown when it is complete
+        self._read_text = decode(after).rstrip(_INCOMPLETE) if after else ""
 
     def push(self, token: int) -> str:
         """Add a token and return the text that is now certain, often empty in the midst of a character."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,14 +13,21 @@ DEMO = "demo"
 ALLOWED_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model", "*.txt")
 """What is downloaded of a hub repository: no pickles and no code."""
 
+CODE_FILES = ("*.py",)
+"""What is downloaded beside it for who trusts the repository's code."""
+
+IGNORED_FILES = ("consolidated*", "original/*")
+"""Second copies of the weights, in formats of their makers."""
+
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
-def resolve_model(name: str, *, download: Callable[[str], Path] | None = None) -> Path:
+def resolve_model(name: str, *, code: bool = False, download: Callable[[str], Path] | None = None) -> Path:
     """Return the folder of a model.
 
     `name` is `demo`, a folder, or a hub id (`owner/model`), which is downloaded unless it is in the hub's cache.
-    `download` replaces the hub. Raises `ModelNotFoundError` that says what was tried and what to do.
+    `code`: its Python files, too, for a model that is run with its own code. `download` replaces the hub.
+    Raises `ModelNotFoundError` that says what was tried and what to do.
     """
     if name == DEMO:
         return _folder(_demo_folder())
@@ -30,17 +38,21 @@ def resolve_model(name: str, *, download: Callable[[str], Path] | None = None) -
         raise ModelNotFoundError(f"{path} is a file; give the folder that holds config.json and the weights")
     if name.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(name):
         raise ModelNotFoundError(f"{path} does not exist; give a folder with config.json and safetensors, or a hub id")
-    return _folder((download or download_from_hub)(name))
+    return _folder((download or partial(download_from_hub, code=code))(name))
 
 
-def download_from_hub(repository: str) -> Path:
-    """Fetch a repository into the hub's cache, or find it there. Raises `ModelNotFoundError` if neither works."""
+def download_from_hub(repository: str, *, code: bool = False) -> Path:
+    """Fetch a repository into the hub's cache, or find it there; of its code only with `code`.
+
+    Raises `ModelNotFoundError` if neither works.
+    """
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - slow to import, and folders need no hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415 - the same
 
     advice = "pass the path of a folder that holds config.json, tokenizer.json and safetensors instead"
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(ALLOWED_FILES)))
+        wanted = ALLOWED_FILES + CODE_FILES if code else ALLOWED_FILES
+        return Path(snapshot_download(repository, allow_patterns=list(wanted), ignore_patterns=list(IGNORED_FILES)))
     except LocalEntryNotFoundError as error:
         raise ModelNotFoundError(
             f"{repository!r} is no folder here, and the Hugging Face hub was neither reachable nor had it been cached: "

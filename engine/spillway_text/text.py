@@ -18,6 +18,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from spillway_text.bound import longest_token
 from spillway_text.detokenize import Detokenizer
 from spillway_text.errors import InvalidCheckpointError, InvalidPromptError, ModelNotFoundError
 from spillway_text.fields import Fields
@@ -26,6 +27,7 @@ Message = Mapping[str, Any]
 """One message of a conversation: `role` and `content`, and whatever else the model's template knows."""
 
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_MANY_TOKENS = 1024
 
 
 class ModelText:
@@ -47,6 +49,11 @@ class ModelText:
         """How many tokens the tokenizer knows; the model's own vocabulary can be padded beyond that."""
         return int(self._tokenizer.get_vocab_size())
 
+    @cached_property
+    def longest_token(self) -> int | None:
+        """The most characters of a text that one token stands for; None if not known (see `bound`)."""
+        return longest_token(self._tokenizer)
+
     @property
     def has_chat_template(self) -> bool:
         """Whether the model knows how to render a conversation."""
@@ -57,12 +64,14 @@ class ModelText:
         return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """Return the text of token ids."""
+        """Return the text of token ids. Other threads go on meanwhile if there are many of them."""
+        if len(token_ids) > _MANY_TOKENS:  # only this form lets go of the interpreter's lock
+            return str(self._tokenizer.decode_batch([list(token_ids)], skip_special_tokens=skip_special_tokens)[0])
         return str(self._tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens))
 
-    def detokenizer(self, *, skip_special_tokens: bool = True) -> Detokenizer:
-        """Return a decoder for one stream of tokens."""
-        return Detokenizer(partial(self.decode, skip_special_tokens=skip_special_tokens))
+    def detokenizer(self, *, after: Sequence[int] = (), skip_special_tokens: bool = True) -> Detokenizer:
+        """Return a decoder for one stream of tokens, which goes on from the text of `after` or begins one."""
+        return Detokenizer(partial(self.decode, skip_special_tokens=skip_special_tokens), after)
 
     def render_chat(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = True, **variables: object

@@ -74,11 +74,20 @@ class Counter(IntEnum):
     WAITING = auto()
     FREE_BLOCKS = auto()
     WAITING_PREFILL_TOKENS = auto()
+    FAILED_LOGITS = auto()
+    """Choices that ended because their logits held NaN or Inf."""
+    PREEMPTIONS = auto()
+    PREFIX_QUERIES = auto()
+    """Tokens looked up in the prefix cache."""
+    PREFIX_HITS = auto()
+    """Tokens found there."""
+    OUT_OF_MEMORY = auto()
+    """Steps that did not fit into memory."""
 
 
 _PAGE = struct.Struct("<8sII")
 _MAGIC: Final = b"SPLWPAGE"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _CHECKS = struct.Struct("<II")
 _BODY = struct.Struct(f"<Q4I4Q{len(Counter)}Q")
 _IDS_AT: Final = _CHECKS.size + _BODY.size

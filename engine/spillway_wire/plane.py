@@ -4,7 +4,7 @@ Each child connects to the supervisor's socket, says `ChildHello` first, and hea
 change. The end of that connection ends the child: without a supervisor there is nothing to serve. ::
 
     child ── ChildHello, ChildReady, ChildBeat ─────────────────▶ supervisor
-    child ◀─ Membership, EngineDied, Phase ────────────────────── supervisor
+    child ◀─ Membership, EngineDied, Phase, Reload ────────────── supervisor
     ops   ── StatusRequest, Order ──────────────────────────────▶ supervisor
     ops   ◀─ Status, OrderReply ───────────────────────────────── supervisor
 
@@ -159,6 +159,8 @@ class ServedModel(_Part, frozen=True, kw_only=True):
     num_engines: int = 1
     hopeless: bool = False
     """No engine serves it and none is on its way: every one is parked or stopped."""
+    retry_s: float | None = None
+    """Of a hopeless one: a parked engine is tried again after at most so long. None: all are stopped until an order."""
 
 
 class Membership(_Message, frozen=True, kw_only=True):
@@ -200,6 +202,10 @@ class Phase(_Message, frozen=True, kw_only=True):
     kind: PhaseKind
 
 
+class Reload(_Message, frozen=True, kw_only=True):
+    """The settings were read again, and maybe certificates were renewed: the settings file holds what counts now."""
+
+
 class Status(_Message, frozen=True, kw_only=True):
     """Everything the supervisor knows, as plain values with stable keys (`GET /admin/pool`, metrics)."""
 
@@ -216,4 +222,4 @@ class OrderReply(_Message, frozen=True, kw_only=True):
 
 
 ToSupervisor = ChildHello | ChildReady | ChildBeat | StatusRequest | Order
-FromSupervisor = Membership | EngineDied | Phase | Status | OrderReply
+FromSupervisor = Membership | EngineDied | Phase | Status | OrderReply | Reload

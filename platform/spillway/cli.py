@@ -31,12 +31,12 @@ COMMANDS: Final = {
     "version": "print versions",
 }
 ADDED: Final = {
-    "bench": "measure engines, gateways and overload",
+    "bench": "measure engines and gateways, and see what is left of promises when engines die",
     "chaos": "run drills: break something on purpose and see that the promise holds",
     "load": "run load campaigns",
     "slo": "objectives: rules, budgets, reports",
 }
-"""Subcommands of other packages, and the extra of this distribution that installs each under the same name."""
+"""Names that are kept for packages of this project, and what each says of itself where it is installed."""
 _GROUP: Final = "spillway.commands"
 
 
@@ -150,13 +150,16 @@ def _run_added(name: str, rest: list[str]) -> int:
     for entry in entry_points(group=_GROUP, name=name):
         status: int = entry.load()(rest)
         return status
+    known = [*COMMANDS, *(entry.name for entry in entry_points(group=_GROUP))]
     if name in ADDED:
-        raise UsageError(f"the command {name!r} is not installed: run `pip install 'spillway[{name}]'`")
-    known = [*COMMANDS, *ADDED]
+        raise UsageError(f"the command {name!r} is not part of this version; there are: {', '.join(known)}")
     raise UsageError(f"{name!r} is no command{did_you_mean(name, known) or '; there are: ' + ', '.join(known)}")
 
 
 def _overview() -> str:
-    lines = [f"  {name:10}{says}" for name, says in (COMMANDS | ADDED).items()]
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and only needed here
+
+    added = {entry.name: ADDED.get(entry.name, f"of {entry.module}") for entry in entry_points(group=_GROUP)}
+    lines = [f"  {name:10}{says}" for name, says in (added | COMMANDS).items()]
     head = "usage: spillway COMMAND [arguments]      spillway COMMAND --help explains them"
     return "\n".join([head, "", *lines, ""])

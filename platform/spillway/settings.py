@@ -23,12 +23,37 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRule:
+    """Requests for which all conditions hold are served by the model `to`; what is None or empty is no condition.
+
+    An engine group is a model served under a name of its own, with engines of its own: so one rule chooses either.
+    There is no condition on tenants yet: no part of the platform can tell them apart before admission does.
+    """
+
+    to: str
+    """The name of a served model."""
+    model: str | None = None
+    """What the request calls its model. A model's name stands for its aliases, too; an alias for itself alone."""
+    tier: str | None = None
+    """The service tier that the request gets: default, flex or priority."""
+    priority_at_least: int | None = None
+    """Of the request's own `priority`, 0 if it has none; lower is more important."""
+    priority_at_most: int | None = None
+    prompt_tokens_at_least: int | None = None
+    """Of its longest prompt, as the model that it names tokenizes it."""
+    prompt_tokens_at_most: int | None = None
+    header: dict[str, str] = field(default_factory=dict)
+    """Names in any case, and the exact value that one header of this name has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSettings:
     """What a request gets where neither it nor the model's generation config says otherwise."""
 
     temperature: float = 0.7
     top_p: float = 0.95
     top_k: int = -1
+    """How many of the most likely tokens are kept; -1: all. 0 is refused."""
     repetition_penalty: float = 1.0
     max_tokens_chat: int = 1024
     max_tokens_generate: int = 100
@@ -71,7 +96,8 @@ class RestartSettings:
     stable_after_s: float = 5.0
     """An incarnation that was ready this long and served a request resets backoff and intensity."""
     start_timeout_s: float = 600.0
-    hang_floor_s: float = 2.0
+    hang_floor_s: float = 1.8
+    """No step is called hung before this: with the time to look and to tell, a hang is seen within 2 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +132,8 @@ class Settings:
     """All of them."""
 
     models: tuple[ModelSettings, ...] = (ModelSettings(name="demo", model="demo"),)
+    routes: tuple[RouteRule, ...] = ()
+    """The first rule that matches a request chooses its model; if none does, it gets the model that it names."""
     engines: int | None = None
     """Per model; None: 2 for the demo model, else one per GPU, or 1 on a CPU."""
     standby: int = 0
@@ -119,7 +147,6 @@ class Settings:
     """None: `spillway` in the user's state home."""
     runtime_dir: str | None = None
     """Sockets and shared pages; None: a private folder in the user's runtime folder or /tmp."""
-    debug: bool = False
     log_requests: bool = False
     """One line per request from the gateways: endpoint, outcome, status and time; never a prompt."""
     engine: dict[str, Any] = field(default_factory=dict)

@@ -260,14 +260,34 @@ def test_when_time_is_up_the_engine_is_freed_and_the_client_told(world: Callable
     asyncio.run(main())
 
 
-def test_a_streams_read_timeout_ends_with_its_first_byte(world: Callable[..., World]) -> None:
+@pytest.mark.parametrize("header", [b"x-request-timeout", b"x-stainless-read-timeout"])
+def test_time_runs_while_the_body_comes(world: Callable[..., World], header: bytes) -> None:
     async def main() -> None:
         here = world()
+        here.start(whole=False, headers=[(header, b"0.02")])
+        here.call.feed(b'{"model": "demo", ', more=True)
+        await here.ended(Outcome.EXPIRED, num_tickets=0)
+        assert here.call.status == 503
+
+    asyncio.run(main())
+
+
+def test_a_streams_read_timeout_ends_with_its_first_byte(world: Callable[..., World]) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ahead_s = 0.0
+        time = loop.time
+        loop.time = lambda: time() + ahead_s  # type: ignore[method-assign]
+        here = world()
         body = {"model": "demo", "messages": MESSAGES, "stream": True}
-        here.start(body, headers=[(b"x-stainless-read-timeout", b"0.05")])
+        here.start(body, headers=[(b"x-stainless-read-timeout", b"60")])
         (await here.submitted()).push(Piece(0, (23,)))
         await here.call.until('"content":"2"')
-        await asyncio.sleep(0.1)
+        ahead_s = 61.0
+        later = asyncio.Event()
+        loop.call_later(0.0, later.set)  # it comes after whatever is due
+        await later.wait()
+        await asyncio.sleep(0)
         assert not here.task.done()
         here.call.leave()
         await here.ended(Outcome.CLIENT_GONE)

@@ -68,7 +68,7 @@ def resume_interrupted(engine: EngineClient, generations: list[Generation]) -> l
     ]
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2, 3], ids="seed-{}".format)
 def test_every_stream_is_identical_to_the_undisturbed_run(seed: int) -> None:
     randomness = random.Random(seed)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from spillway_engine.errors import InvalidRequestError
 from spillway_engine.plan import Row, Runner, StepPlan, StepResult
+from spillway_engine.process.core_contract import Core
 from spillway_engine.process.main import main
+from spillway_engine.reports import Totals
 from spillway_engine.request import Request, Sequence
 from spillway_engine.settings import EngineSettings
 from spillway_wire.messages import Capacity, Delta, Exactness, Finish, Load, Submit, Usage
@@ -70,7 +72,7 @@ class FakeCore:
     sequences: list[Sequence] = field(default_factory=list)
     num_steps: int = 0
     next_wakeup_ns: int | None = None
-    integrity_checks: int = 0
+    counted: Totals = field(default_factory=lambda: Totals(0, 0, 0, 0, 0))
     held: int = 0
     ended_as: list[Outcome] = field(default_factory=list)
 
@@ -159,8 +161,11 @@ class FakeCore:
     def snapshot(self) -> FakeSnapshot:
         return FakeSnapshot(self.num_steps, [sequence.request.key[1] for sequence in self.sequences])
 
-    def check_integrity(self) -> None:
-        self.integrity_checks += 1
+    def totals(self) -> Totals:
+        return self.counted
+
+    def check_if_idle(self) -> None:
+        pass
 
     def wrap_runner(self, wrap: Callable[[Runner], Runner]) -> None:
         self.runner = wrap(self.runner)
@@ -171,7 +176,7 @@ class FakeCore:
 
 @dataclass
 class FakeLoaded:
-    core: FakeCore = field(default_factory=FakeCore)
+    core: Core = field(default_factory=FakeCore)
     runner: FakeRunner = field(default_factory=FakeRunner)
     name: str = "fake"
     vocab_size: int = VOCAB_SIZE
@@ -179,6 +184,7 @@ class FakeLoaded:
     exactness: Exactness = Exactness.EXACT
     capacity: Capacity = CAPACITY
     warmup_s: float = 0.5
+    measured_step: tuple[int, int] | None = None
 
 
 def load(_settings: EngineSettings, report: Callable[[str, float], None]) -> FakeLoaded:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -23,12 +24,15 @@ PATIENCE_S = 15.0
 class Instance:
     """Starts at once; `with` kills whatever is left at the end."""
 
-    def __init__(self, settings: Mapping[str, Any], *, engine: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], *, engine: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "fake_platform.py"), json.dumps(settings), *engine],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
         self.pid = self.process.pid
         self.events: list[dict[str, Any]] = []

@@ -1,5 +1,9 @@
-"""`spillway serve` with light children: `python fake_platform.py SETTINGS_JSON [ENGINE_PROGRAM…]`."""
+"""`spillway serve` with light children: `python fake_platform.py SETTINGS_JSON [ENGINE_PROGRAM…]`.
 
+SIGHUP brings the settings in the file that `FAKE_PLATFORM_RELOADS` names, if it does.
+"""
+
+import os
 import sys
 from pathlib import Path
 
@@ -18,9 +22,15 @@ def main() -> int:
     settings = msgspec.json.decode(sys.argv[1], type=Settings)
     engine = tuple(sys.argv[2:]) or (sys.executable, str(HERE / "fake_engine.py"))
     programs = Programs(engine=engine, gateway=(*SERVICE, "gateway"), ops=(*SERVICE, "ops"))
+    reloads = os.environ.get("FAKE_PLATFORM_RELOADS")
+
+    def reload() -> Settings:
+        return settings if reloads is None else msgspec.json.decode(Path(reloads).read_bytes(), type=Settings)
+
     try:
         return run(
             settings,
+            reload=reload,
             on_ready=lambda api, ops: print(f"ready api={api} ops={ops}", flush=True),  # noqa: T201 - as serve does
             programs=programs,
         )

@@ -95,6 +95,9 @@ class FakePool:
     def model_state(self, name: str) -> ModelState | None:
         return self.state if self.state is not None and self.state.name == name else None
 
+    def retry_after_s(self) -> float:
+        return 7.0
+
     @property
     def num_open(self) -> int:
         return sum(not ticket.is_over for ticket in self.tickets)
@@ -142,7 +145,7 @@ def give(
 def saying(text: str, model: Model) -> Answer:
     """Return an answer that says `text` in every choice."""
     tokens = model.text.encode(text, add_special_tokens=False)
-    eos = next(iter(model.eos_token_ids))
+    eos = model.text.eos_token_ids[0]
 
     def answer(ticket: FakeTicket) -> None:
         for choice in range(ticket.work.num_choices):

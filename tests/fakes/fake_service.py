@@ -33,6 +33,7 @@ from spillway_wire.plane import (
     OrderReply,
     Phase,
     PhaseKind,
+    Reload,
     Role,
     Status,
     StatusRequest,
@@ -58,6 +59,7 @@ class Service:
         self.members: list[Any] = []
         self.died: list[Any] = []
         self.phases: list[str] = []
+        self.reloads = 0
         self.answers: asyncio.Queue[Status | OrderReply] = asyncio.Queue()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.link: PlaneLink
@@ -74,6 +76,8 @@ class Service:
                     for _ in range(self.tally.open_requests):
                         self.tally.finish(Outcome.DRAINING)
                     self.end(0)
+            case Reload():
+                self.reloads += 1
             case Status() | OrderReply():
                 self.answers.put_nowait(message)
 

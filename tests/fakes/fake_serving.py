@@ -67,9 +67,10 @@ async def served(
     page: PageWriter | None = None,
     address: str | None = None,
     tokens_per_step: int = 1,
+    core: Any = None,
     **around: Any,
 ) -> AsyncIterator[Engine]:
-    core = fake.FakeCore(tokens_per_step=tokens_per_step)
+    core = core or fake.FakeCore(tokens_per_step=tokens_per_step)
     log = Events()
     writer = page or PageWriter()
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()

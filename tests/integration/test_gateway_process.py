@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,9 +20,9 @@ import httpx
 import pytest
 import uvloop
 
-from spillway.settings import Settings
+from spillway.settings import GenerationSettings, LimitSettings, NetworkSettings, Settings
 from spillway_wire.outcomes import Outcome
-from spillway_wire.plane import EngineStatus, Member, Membership, Phase, PhaseKind, Role, ServedModel
+from spillway_wire.plane import EngineStatus, Member, Membership, Phase, PhaseKind, Reload, Role, ServedModel
 from spillway_wire.tally import TallyReader, create_tally
 
 STAND_IN = Path(__file__).parents[1] / "fakes" / "engine_stand_in.py"
@@ -53,17 +54,18 @@ class Running:
 
 
 Test = Callable[[Running], Awaitable[None]]
+PLAIN = Settings()
 
 
 @pytest.fixture
-def with_gateway(fake_supervisor: ModuleType, gateway_house: ModuleType, asgi: ModuleType) -> Callable[[Test], None]:
+def with_gateway(fake_supervisor: ModuleType, gateway_house: ModuleType, asgi: ModuleType) -> Callable[..., None]:
     @asynccontextmanager
-    async def started() -> AsyncIterator[Running]:
+    async def started(settings: Settings) -> AsyncIterator[Running]:
         folder = Path(tempfile.mkdtemp(prefix="gw-"))  # pytest's own are too long for a socket's path
         children: list[asyncio.subprocess.Process] = []
         try:
             with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-                async with fake_supervisor.supervising(folder, Settings()) as supervisor, asyncio.timeout(60):
+                async with fake_supervisor.supervising(folder, settings) as supervisor, asyncio.timeout(60):
                     address = await start_engine(folder, gateway_house.DEMO, children)
                     tally = supervisor.runtime.tally("gateway-0", 1)
                     create_tally(tally)
@@ -76,8 +78,9 @@ def with_gateway(fake_supervisor: ModuleType, gateway_house: ModuleType, asgi: M
                     assert (hello.child_id, hello.role) == ("gateway-0", Role.GATEWAY)
                     supervisor.wires[0].send(membership(address, gateway_house.DEMO))
                     await supervisor.ready
-                    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-                    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
+                    secure = settings.network.tls_certificate is not None
+                    url = f"{'https' if secure else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
+                    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20, verify=not secure) as http:
                         await until(lambda: http.get("/ready"), 200)
                         yield Running(process, http, supervisor, TallyReader(tally), asgi.eventually)
         finally:
@@ -87,9 +90,9 @@ def with_gateway(fake_supervisor: ModuleType, gateway_house: ModuleType, asgi: M
                     child.kill()
                     await child.wait()
 
-    def run(test: Test) -> None:
+    def run(test: Test, settings: Settings = PLAIN) -> None:
         async def bounded() -> None:
-            async with started() as running:
+            async with started(settings) as running:
                 await test(running)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -157,7 +160,10 @@ def test_it_serves_what_an_engine_says_and_counts_it(with_gateway: Callable[[Tes
 def test_a_client_that_leaves_frees_the_engine_streaming_or_not(with_gateway: Callable[[Test], None]) -> None:
     async def test(running: Running) -> None:
         async with running.http.stream("POST", "/v1/chat/completions", json=FOR_EVER) as response:
-            await first_event(response.aiter_lines())
+            lines = response.aiter_lines()
+            await first_event(lines)
+            while (await running.supervisor.beats.get()).facts["journal_entries"] != 1:
+                pass
         with pytest.raises(httpx.ReadTimeout):
             await running.http.post("/v1/chat/completions", json=FOR_EVER | {"stream": False}, timeout=0.2)
         await running.eventually(lambda: running.balanced(client_gone=2))
@@ -165,7 +171,7 @@ def test_a_client_that_leaves_frees_the_engine_streaming_or_not(with_gateway: Ca
         beat = await running.supervisor.beats.get()
         while beat.open_requests:
             beat = await running.supervisor.beats.get()
-        assert beat.facts["accept_queue"] == 0
+        assert (beat.facts["accept_queue"], beat.facts["journal_entries"]) == (0, 0)
 
     with_gateway(test)
 
@@ -201,6 +207,35 @@ def test_a_signal_to_end_is_the_last_phase(with_gateway: Callable[[Test], None])
         assert running.balanced(draining=1)
 
     with_gateway(test)
+
+
+def test_a_reload_brings_limits_defaults_and_certificate_of_the_files_as_they_are_now(
+    with_gateway: Callable[..., None], certificates: Callable[[str], tuple[Path, Path]]
+) -> None:
+    certificate, key = certificates("ours")
+    network = NetworkSettings(tls_certificate=str(certificate), tls_key=str(key))
+    settings = Settings(network=network, generation=GenerationSettings(max_tokens_chat=3))
+
+    async def test(running: Running) -> None:
+        address = (str(running.http.base_url.host), int(running.http.base_url.port or 0))
+        answer = (await running.http.post("/v1/chat/completions", json=CHAT)).json()
+        assert answer["usage"]["completion_tokens"] == 3
+        assert await asyncio.to_thread(ssl.get_server_certificate, address) == certificate.read_text()
+
+        for old, new in zip((certificate, key), certificates("renewed"), strict=True):
+            old.write_bytes(new.read_bytes())
+        fresh = replace(
+            settings, generation=GenerationSettings(max_tokens_chat=4), limits=LimitSettings(max_body_bytes=100)
+        )
+        running.supervisor.runtime.write_settings(fresh)
+        running.say(Reload())
+
+        await until(lambda: running.http.post("/v1/chat/completions", json=CHAT | {"user": "x" * 100}), 413)
+        answer = (await running.http.post("/v1/chat/completions", json=CHAT)).json()
+        assert answer["usage"]["completion_tokens"] == 4
+        assert await asyncio.to_thread(ssl.get_server_certificate, address) == certificate.read_text()
+
+    with_gateway(test, settings)
 
 
 def test_it_ends_with_its_supervisor(with_gateway: Callable[[Test], None]) -> None:

@@ -16,8 +16,10 @@ import openai
 import pytest
 import uvloop
 
-from spillway.gateway.server import Server, accept_queue, listening_socket, server_config
+from spillway.gateway.http import MAX_HEAD_BYTES
+from spillway.gateway.server import accept_queue, listening_socket, server_config
 from spillway.pool.contract import Piece
+from spillway.server import Server
 from spillway.settings import LimitSettings, NetworkSettings, Settings
 from spillway_wire.outcomes import Outcome
 from spillway_wire.tally import COUNTERS
@@ -56,7 +58,7 @@ def served(gateway_house: ModuleType, asgi: ModuleType) -> Callable[..., None]:
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         house = gateway_house.House(settings=Settings(limits=limits))
         started = asyncio.Event()
-        server = Server(server_config(house.app, network), on_started=started.set)
+        server = Server(server_config(house.app, network, lambda: limits.slow_reader_s), on_started=started.set)
         listener = listening_socket(listener.detach(), limits)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         await started.wait()
@@ -174,6 +176,101 @@ def test_what_is_not_http_gets_an_error_body_and_the_end(served: Callable[..., N
     served(test)
 
 
+HEAD = b"GET /health HTTP/1.1\r\nhost: x\r\n"
+CHUNKED = b"POST /tokenize HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (b"GET /", b"a" * 999),
+        (HEAD, b"x-many: many\r\n"),
+        (HEAD + b"x-one: ", b"a" * 999),
+        (HEAD + b"\r\n" + HEAD + b"x-second: ", b"a" * 999),
+        (CHUNKED + b"x-trailer: ", b"a" * 999),
+    ],
+    ids=["URL", "many headers", "one header", "a second request's", "a trailer"],
+)
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(
+    served: Callable[..., None], begun: bytes, piece: bytes
+) -> None:
+    async def test(here: Served) -> None:
+        reader, writer = await here.connect()
+        writer.write(begun)
+        sent = 0
+        try:
+            while sent < 2**20:
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+                await asyncio.sleep(0)
+        except ConnectionError:
+            pass
+        await here.eventually(lambda: not here.server.server_state.connections)
+        assert sent < 2**20
+        writer.close()
+
+    served(test)
+
+
+def test_a_head_that_is_too_large_is_told_so_and_a_large_one_is_served(served: Callable[..., None]) -> None:
+    async def test(here: Served) -> None:
+        reader, writer = await here.connect()
+        writer.write(HEAD + b"x: " + b"a" * (MAX_HEAD_BYTES - 200) + b"\r\n\r\n")
+        assert (await answer(reader))[0] == 200
+        writer.write(HEAD + b"x: " + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n")
+        status, body = await answer(reader)
+        assert status == 431
+        assert json.loads(body)["error"]["spillway"]["limit"] == f"max_head_bytes={MAX_HEAD_BYTES}"
+        assert await reader.read() == b""
+        writer.close()
+
+    served(test)
+
+
+@pytest.mark.parametrize("first", [b"", HEAD + b"\r\n"], ids=["first", "second"])
+def test_a_head_that_does_not_get_on_ends_when_patience_does(served: Callable[..., None], first: bytes) -> None:
+    async def test(here: Served) -> None:
+        reader, writer = await here.connect()
+        if first:
+            writer.write(first)
+            assert (await answer(reader))[0] == 200
+        writer.write(HEAD)
+        status, body = await answer(reader)
+        assert status == 408
+        assert json.loads(body)["error"]["spillway"] == {"outcome": "slow_reader", "limit": "slow_reader_s=0.1"}
+        assert await reader.read() == b""
+        writer.close()
+
+    served(test, slow_reader_s=0.1)
+
+
+def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(served: Callable[..., None]) -> None:
+    async def test(here: Served) -> None:
+        reader, writer = await here.connect()
+        assert await reader.read() == b""
+        writer.close()
+
+    served(test, slow_reader_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "client"), [(("127.0.0.0/8",), "203.0.113.9"), (("192.0.2.1",), "127.0.0.1"), ((), "127.0.0.1")]
+)
+def test_the_clients_address_is_the_proxys_word_only_where_that_is_trusted(
+    served: Callable[..., None], trusted: tuple[str, ...], client: str
+) -> None:
+    async def test(here: Served) -> None:
+        reader, writer = await here.connect()
+        writer.write(request(BODY, "/v1/chat/completions", "x-forwarded-for: 203.0.113.9"))
+        assert (await answer(reader))[0] == 200
+        (line,) = [fields for event, fields in here.house.events if event == "request"]
+        assert line["client"] == client
+        writer.close()
+
+    served(test, NetworkSettings(trusted_proxies=trusted))
+
+
 def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(served: Callable[..., None]) -> None:
     async def test(here: Served) -> None:
         reader, writer = await here.connect()
@@ -219,7 +316,7 @@ def test_openais_own_client_understands_answers_streams_and_errors(served: Calla
             with pytest.raises(openai.APIError) as broken:
                 [chunk async for chunk in await create(**BODY, stream=True)]
             assert broken.value.code == "engine_failed"
-            assert [model.id async for model in client.models.list()] == ["demo"]
+            assert [model.id async for model in client.models.list()] == ["demo", "default"]
 
     served(test)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 import torch
 import transformers
 
-from spillway_engine.errors import InvalidCheckpointError, UnsupportedModelError
+from spillway_engine.errors import InvalidCheckpointError, MemoryBudgetError, UnsupportedModelError
 from spillway_engine.exactness import measure_exactness
+from spillway_engine.hf import startup
 from spillway_engine.hf.model import PagedModel
 from spillway_engine.hf.runner import HfRunner
 from spillway_engine.plan import Row, StepPlan, StepResult
 from spillway_engine.request import Request, Sequence
-from spillway_engine.settings import SchedulerSettings
+from spillway_engine.settings import Backend, EngineSettings, SchedulerSettings
+from spillway_engine.startup import load_engine
 from spillway_wire.messages import Exactness
 from spillway_wire.sampling import SamplingParams
 
@@ -299,3 +302,23 @@ def test_a_missing_tensor_and_a_wrong_shape_are_named(llama: _Served, tmp_path: 
     save_file(kept | {name: torch.zeros(5, 64)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InvalidCheckpointError, match=re.escape(f"{name} has shape (5, 64); (96, 64) was expected")):
         PagedModel.load(tmp_path)
+
+
+def test_weights_are_counted_in_the_type_that_they_are_loaded_in(
+    llama: _Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = (llama.folder / "model.safetensors").stat().st_size  # float32
+    monkeypatch.setattr(startup, "available_bytes", lambda: stored * 3 // 4)
+    monkeypatch.setattr(startup, "PagedModel", SimpleNamespace(load=lambda *_, **__: pytest.fail("reached")))
+    for dtype, outcome in (("float32", MemoryBudgetError), ("bfloat16", pytest.fail.Exception)):
+        settings = EngineSettings(model=str(llama.folder), dtype=dtype, backend=Backend.TRANSFORMERS)
+        with pytest.raises(outcome):
+            load_engine(settings)
+
+
+def test_a_loaded_engine_knows_how_long_a_step_takes(llama: _Served) -> None:
+    settings = EngineSettings(model=str(llama.folder), backend=Backend.TRANSFORMERS, max_num_seqs=4)
+    engine = load_engine(settings)
+    engine.runner.close()
+    assert engine.measured_step.num_tokens == 64
+    assert engine.measured_step.took_ns > 0

@@ -1,5 +1,6 @@
 """The Llama family through the compiled program, against transformers on the same random weights."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import transformers
 from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from spillway_engine.core import EngineCore
+from spillway_engine.errors import InvalidCheckpointError
 from spillway_engine.settings import Backend, EngineSettings
 from spillway_engine.startup import LoadedEngine, load_engine
 from spillway_wire.messages import Exactness, PositionLogprobs, Submit
@@ -90,6 +92,8 @@ def test_it_is_the_model_that_transformers_runs(name: str, tmp_path: Path) -> No
     finally:
         engine.runner.close()
     assert engine.exactness is Exactness.EXACT
+    assert engine.measured_step.num_tokens == 64
+    assert engine.measured_step.took_ns > 0
     with torch.inference_mode():
         ids = torch.tensor([PROMPT])
         generated = reference.generate(ids, max_new_tokens=40, do_sample=False, pad_token_id=0)
@@ -143,3 +147,24 @@ def test_the_cache_keeps_its_budget_to_the_byte(tmp_path: Path) -> None:
         )
         engine.runner.close()
         assert engine.capacity.num_blocks == blocks
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def test_a_tensor_that_the_configuration_knows_nothing_of_is_named(tmp_path: Path) -> None:
+    make_model("llama, every bias", tmp_path)
+    change_config(tmp_path, attention_bias=False)
+    with pytest.raises(InvalidCheckpointError, match=r"tensor model\.layers\.0\.self_attn\.k_proj\.bias is there"):
+        load_engine(EngineSettings(model=str(tmp_path), max_num_seqs=4, threads=1))
+
+
+@pytest.mark.parametrize("backend", [Backend.NATIVE, Backend.TRANSFORMERS])
+def test_an_end_token_that_the_model_does_not_know_is_named(tmp_path: Path, backend: Backend) -> None:
+    make_model("llama", tmp_path)
+    (tmp_path / "generation_config.json").unlink(missing_ok=True)
+    change_config(tmp_path, eos_token_id=[2, 131])
+    with pytest.raises(InvalidCheckpointError, match="names token 131; the model's vocab_size is 131"):
+        load_engine(EngineSettings(model=str(tmp_path), backend=backend, max_num_seqs=4, threads=1))

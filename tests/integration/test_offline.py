@@ -1,11 +1,24 @@
 """The engine as a library, on the demo model."""
 
+import io
+import itertools
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from spillway_engine import Engine, SamplingParams
-from spillway_engine.errors import InvalidRequestError, ModelNotFoundError, RequestTooLargeError, SettingsError
+from spillway_engine import Engine, SamplingParams, offline
+from spillway_engine.cpu import startup
+from spillway_engine.errors import (
+    EngineError,
+    InvalidRequestError,
+    MemoryBudgetError,
+    ModelNotFoundError,
+    RequestTooLargeError,
+    SettingsError,
+)
+from spillway_engine.kernel_cache import COMPILING
 from spillway_wire.outcomes import FinishReason
 
 GREEDY = SamplingParams(temperature=0.0)
@@ -94,3 +107,66 @@ def test_wrong_settings_are_named() -> None:
         Engine("demo", max_model_len=4096)
     with pytest.raises(ModelNotFoundError):
         Engine("./no/such/folder")
+    with pytest.raises(MemoryBudgetError, match=f"kv_cache_bytes is {1 << 60}; "):
+        Engine("demo", kv_cache_bytes=1 << 60)
+
+
+def test_a_closed_engine_says_so_whatever_is_asked_of_it() -> None:
+    engine = Engine("demo", kv_cache_bytes=8 << 20, max_num_seqs=4, threads=2)
+    stream = engine.stream("Count from 1 to 900", GREEDY)
+    next(stream)
+    runner = engine._loaded.runner
+    engine.close()
+    engine.close()
+    for use in (
+        lambda: next(stream),
+        lambda: engine.generate("Hi"),
+        lambda: next(engine.stream("Hi")),
+        engine.snapshot,
+        engine.__enter__,
+    ):
+        with pytest.raises(EngineError, match="this engine is closed"):
+            use()
+    with pytest.raises(RuntimeError, match="its runner is closed"):
+        runner._team.run()  # type: ignore[attr-defined]  # it is the native one
+
+
+def test_a_folder_without_a_tokenizer_serves_token_ids(tmp_path: Path, engine: Engine) -> None:
+    for name in ("config.json", "generation_config.json", "model.safetensors"):
+        if (source := engine._loaded.path / name).exists():
+            shutil.copy(source, tmp_path / name)
+    prompt = engine.text.encode_chat([{"role": "user", "content": "Count from 37 to 43"}])
+    expected = engine.generate([prompt], GREEDY)[0].answers[0].token_ids
+    with Engine(str(tmp_path), kv_cache_bytes=8 << 20, max_num_seqs=4) as bare:
+        (output,) = bare.generate([prompt], GREEDY)
+        assert (output.text, output.answers[0].token_ids) == ("", expected)
+        pieces = list(bare.stream(prompt, GREEDY))
+        assert [token for piece in pieces for token in piece.token_ids] == expected
+        with pytest.raises(ModelNotFoundError, match="can be given token ids but no text"):
+            bare.generate("Hi")
+
+
+def test_waiting_for_company_does_not_keep_a_core_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engine("demo", kv_cache_bytes=8 << 20, max_num_seqs=4, batch_wait_s=0.1) as engine:
+        steps = itertools.count()
+        step = engine._core.step
+        monkeypatch.setattr(engine._core, "step", lambda: (next(steps), step())[1])
+        engine.generate("Hi", SamplingParams(max_tokens=1))
+    assert next(steps) < 10
+
+
+def test_a_first_start_says_that_it_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "use_kernel_cache", lambda: tmp_path)
+    phases: list[str] = []
+    Engine("demo", kv_cache_bytes=8 << 20, report=lambda phase, _: phases.append(phase)).close()
+    assert phases[-1] == COMPILING
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_only_a_terminal_is_told_by_default(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr("sys.stderr", stream)
+    for phase in ("loading weights", "warming up", COMPILING):
+        offline._tell_terminal(phase, 0.0)
+    assert stream.getvalue() == (f"spillway: {COMPILING}\n" if is_terminal else "")

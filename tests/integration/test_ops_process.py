@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import tempfile
@@ -22,7 +23,7 @@ import uvloop
 
 from spillway.cli import Surroundings, main
 from spillway.settings import NetworkSettings, Settings
-from spillway_wire.plane import Role
+from spillway_wire.plane import Reload, Role
 
 
 @dataclass
@@ -327,6 +328,35 @@ def test_a_command_that_is_refused_says_why_in_one_line(with_ops: Callable[..., 
         assert ops.supervisor.orders == []
 
     with_ops(test)
+
+
+def test_a_reload_shows_the_renewed_certificate_and_one_that_cannot_be_read_changes_nothing(
+    with_ops: Callable[..., None], certificates: Callable[[str], tuple[Path, Path]]
+) -> None:
+    certificate, key = certificates("ours")
+
+    async def test(ops: Ops) -> None:
+        address = (str(ops.http.base_url.host), int(ops.http.base_url.port or 0))
+
+        async def shown() -> str:
+            return await asyncio.to_thread(ssl.get_server_certificate, address)
+
+        async def reload() -> None:
+            ops.supervisor.wires[0].send(Reload())
+            await ops.http.post("/admin/rolling-restart", headers=ops.admin)  # answered on the same wire, after it
+
+        first = certificate.read_text()
+        assert await shown() == first
+        key.write_bytes(certificates("other")[1].read_bytes())  # half of a renewal
+        await reload()
+        assert await shown() == first
+
+        for old, new in zip((certificate, key), certificates("renewed"), strict=True):
+            old.write_bytes(new.read_bytes())
+        await reload()
+        assert await shown() == certificate.read_text() != first
+
+    with_ops(test, network=NetworkSettings(tls_certificate=str(certificate), tls_key=str(key)))
 
 
 def test_over_tls_a_command_trusts_the_instances_own_certificate_and_no_other(

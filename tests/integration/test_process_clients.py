@@ -131,6 +131,19 @@ def test_a_request_before_the_output_channel_is_refused_with_the_reason(
     serving.run(test)
 
 
+def test_refused_connections_are_logged_once_a_second(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path, clock_ns=lambda: 1) as engine:
+            for _ in range(5):
+                refused = await serving.Raw.open(engine, Hello(client_id="", channel=Channel.OUTPUT))
+                await refused.end()
+            assert sum(event == "refused_connection" for event, _ in engine.log.seen) == 1
+
+    serving.run(test)
+
+
 def test_a_request_that_cannot_succeed_is_rejected_at_once(
     fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
 ) -> None:
@@ -196,7 +209,7 @@ def test_requests_are_aborted_when_their_client_disconnects(
     serving.run(test)
 
 
-@pytest.mark.parametrize("way", ["result", "stream", "break"])
+@pytest.mark.parametrize("way", ["generate", "result", "stream", "break"])
 def test_cancelling_who_waits_aborts_in_the_engine(
     fake_engine: ModuleType, serving: ModuleType, tmp_path: Path, way: str
 ) -> None:
@@ -214,10 +227,11 @@ def test_cancelling_who_waits_aborts_in_the_engine(
                         break
 
             async def wait() -> None:
-                await client.generate([1], FOREVER)
+                await (client.generate([1], FOREVER) if way == "generate" else client.submit([1], FOREVER).result())
 
-            task = asyncio.create_task(wait() if way == "result" else read())
-            if way == "result":
+            waits = way in ("generate", "result")
+            task = asyncio.create_task(wait() if waits else read())
+            if waits:
                 while engine.count(Counter.REQUESTS_RECEIVED) == 0:
                     await client.snapshot()
             else:

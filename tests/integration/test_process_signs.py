@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from spillway_engine.client.engine_client import EngineClient
+from spillway_engine.core import EngineCore
 from spillway_engine.errors import EngineDeadError, RequestFailedError
+from spillway_engine.memory.blocks import IntegrityError
+from spillway_engine.process.credits import Credits
+from spillway_engine.reports import Totals
+from spillway_engine.settings import SchedulerSettings
 from spillway_wire.messages import (
     Beat,
     Channel,
@@ -106,7 +111,6 @@ def test_beats_repeat_the_last_sequence_number(fake_engine: ModuleType, serving:
                 await output._changed.wait()
             control.received.clear()
             assert (await control.first(Beat)).output_sequence == 3
-            assert engine.core.integrity_checks > 0, "an idle engine checks its books"
             for raw in (control, output, request):
                 await raw.close()
 
@@ -164,6 +168,61 @@ def test_a_step_that_raises_leaves_last_words(fake_engine: ModuleType, serving: 
             assert "before_execute" in words.traceback
             assert await engine.task == 70
             await client.close()
+
+    serving.run(test)
+
+
+def test_a_leak_is_found_after_an_abort_and_ends_the_process(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    core = EngineCore(SchedulerSettings(), fake_engine.FakeRunner(), vocab_size=1000, eos_token_ids=())
+    pool = core._scheduler.blocks.pool
+    pool.allocate(1)  # nobody's
+    core.hold_back(pool.num_free)  # so that the request gets no step
+
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path, core=core) as engine:
+            control = await serving.Raw.open(engine, Hello(client_id="supervisor", channel=Channel.CONTROL))
+            client = await EngineClient.connect(engine.address)
+            client.submit([1], FOREVER).abort()
+            words: LastWords = await control.first(LastWords)
+            assert "IntegrityError" in words.message
+            assert await engine.task == 70
+            assert engine.count(Counter.REQUESTS_ABORTED) == 1
+            assert engine.count(Counter.STEPS) == 0
+            await client.close()
+
+    serving.run(test)
+
+
+def test_credits_that_do_not_add_up_end_the_process(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Credits) -> None:
+        raise IntegrityError("the credits of a do not add up")
+
+    monkeypatch.setattr(Credits, "check_integrity", fails)
+
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path) as engine:
+            failure = await engine.log.wait_for("step_failed")
+            assert "the credits of a do not add up" in str(failure["error"])
+            assert await engine.task == 70
+
+    serving.run(test)
+
+
+def test_what_the_core_counted_is_on_the_page(fake_engine: ModuleType, serving: ModuleType, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with (
+            serving.served(fake_engine, tmp_path) as engine,
+            await EngineClient.connect(engine.address) as client,
+        ):
+            engine.core.counted = Totals(
+                preemptions=1, prefix_queries=2, prefix_hits=3, failed_logits=4, out_of_memory=5
+            )
+            await client.generate([1], SamplingParams(max_tokens=1))
+            assert [engine.count(Counter[name.upper()]) for name in Totals._fields] == [1, 2, 3, 4, 5]
 
     serving.run(test)
 

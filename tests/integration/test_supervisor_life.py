@@ -61,7 +61,7 @@ def test_it_is_ready_when_a_request_sent_now_would_be_served(instance: Any) -> N
         }
     ]
     assert status["redis"] == {"pid": None, "state": "external"}
-    assert status["engines"][0]["kv_blocks"] == {"total": 8, "free": 8}
+    assert status["engines"][0]["kv_blocks"] == {"total": 8, "free": 8, "size": 16}
     assert status["engines"][0]["exactness"] == "exact"
     assert status["supervisor"]["pid"] == instance.pid
     assert instance.heard("phases") == ["serving"]

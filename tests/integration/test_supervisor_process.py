@@ -16,12 +16,12 @@ import pytest
 
 from spillway.errors import StartError
 from spillway.settings import ModelSettings
+from spillway.supervisor.exec_with_parent import tied_to
 from spillway.supervisor.models import resolve
 from spillway.supervisor.process import ChildProcess, Stream
 from spillway.supervisor.redis import RedisRun, find_server
 from spillway.supervisor.run import Asked, Ended
 from spillway.supervisor.sockets import listen, url
-from spillway.supervisor.tied import tied_to
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -202,7 +202,7 @@ def test_a_port_can_be_opened_again_while_old_connections_linger() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def test_a_tied_program_dies_with_its_parent() -> None:
     code = (
-        "import subprocess, sys, os; from spillway.supervisor.tied import tied_to;"
+        "import subprocess, sys, os; from spillway.supervisor.exec_with_parent import tied_to;"
         "child = subprocess.Popen([*tied_to(os.getpid()), 'sh', '-c', 'echo up; sleep 60'], stdout=subprocess.PIPE);"
         "child.stdout.readline(); print(child.pid, flush=True); sys.stdin.read()"
     )

@@ -50,7 +50,9 @@ def values(kind: Kind, place: str) -> st.SearchStrategy[Any]:
 
 
 def given_settings() -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({}, optional={key.in_file: values(key.kind, key.in_file) for key in KEYS})
+    optional = {key.in_file: values(key.kind, key.in_file) for key in KEYS}
+    optional["generation.top_k"] = optional["generation.top_k"].filter(bool)  # 0 is refused, as engines refuse it
+    return st.fixed_dictionaries({}, optional=optional)
 
 
 def of(everything: Settings, place: str) -> Any:

@@ -15,7 +15,6 @@ candidates = st.lists(
     st.builds(
         Candidate,
         engine_id=st.sampled_from(["a", "b", "c", "d"]),
-        ready=st.booleans(),
         credits=st.integers(0, 2),
         capacity=st.just(CAPACITY),
         estimate=estimates,
@@ -28,10 +27,10 @@ needs = st.builds(Need, num_tokens=st.integers(1, 4000), num_sequences=st.intege
 
 
 @given(candidates=candidates, need=needs)
-def test_only_engines_that_are_ready_and_have_credit_are_chosen_and_of_them_the_best(
+def test_only_engines_that_have_credit_are_chosen_and_of_them_the_best(
     candidates: list[Candidate], need: Need
 ) -> None:
-    able = [c for c in candidates if c.ready and (c.credits > 0 or not need.fresh)]
+    able = [c for c in candidates if c.credits > 0 or not need.fresh]
     chosen = choose(candidates, need)
     if chosen is None:
         assert not able
@@ -50,9 +49,9 @@ def test_an_idle_engine_beats_a_busy_one_unless_its_cache_saves_more_than_its_qu
     num_tokens: int, matched: int, sequences: int, prefill: int
 ) -> None:
     matched = min(matched, num_tokens)
-    idle = Candidate(engine_id="idle", ready=True, credits=1, capacity=CAPACITY, estimate=Estimate(0, 512, 0))
+    idle = Candidate(engine_id="idle", credits=1, capacity=CAPACITY, estimate=Estimate(0, 512, 0))
     busy = Candidate(
-        engine_id="busy", ready=True, credits=1, capacity=CAPACITY,
+        engine_id="busy", credits=1, capacity=CAPACITY,
         estimate=Estimate(sequences, 512, prefill), matched_tokens=matched,
     )  # fmt: skip
     chosen = choose([busy, idle], Need(num_tokens=num_tokens, num_sequences=1))

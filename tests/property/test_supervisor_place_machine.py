@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from spillway.settings import RestartSettings
-from spillway.supervisor.lifecycle import ALIVE, LISTENING, STARTING, Event, IllegalTransitionError, State
+from spillway.supervisor.lifecycle import ALIVE, LISTENING, STARTING, Event, State
 from spillway.supervisor.place import Death, Place
 from spillway.supervisor.run import Asked
 from spillway_wire.messages import LastWords
 from spillway_wire.plane import ExitCause
+from spillway_wire.states import IllegalTransitionError
 
 POLICY = RestartSettings(start_timeout_s=30)
 WORDS = st.none() | st.sampled_from(["exception", "device", "out_of_memory", "drained"]).map(
@@ -81,6 +82,13 @@ def machine(fakes: ModuleType) -> type[RuleBasedStateMachine]:  # noqa: C901 - a
             self.wanted = again
             if self.running is None and not again:
                 assert self.place.state is State.STOPPED
+
+        @rule()
+        def hurry(self) -> None:
+            asked = self.place._asked
+            self.place.hurry()
+            if asked is not None:
+                assert self.running.asked[-1] is Asked.KILL
 
         @precondition(lambda self: self.running is not None)
         @rule(event=st.sampled_from([Event.LOAD, Event.WARM, Event.DRAIN]))

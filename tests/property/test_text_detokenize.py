@@ -101,3 +101,30 @@ def test_the_end_shows_what_was_held_back() -> None:
     assert half is not None
     assert [stream.push(token) for token in [*tokens, half]] == ["a", "ü", ""]
     assert stream.finish() == _HALF
+
+
+def _continued(tokenizer: Tokenizer, before: Sequence[int], tokens: Sequence[int]) -> str:
+    stream = Detokenizer(tokenizer.decode, before[-8:])
+    return "".join([*(stream.push(token) for token in tokens), stream.finish()])
+
+
+@given(_TEXT, _TEXT)
+def test_what_goes_on_from_a_byte_level_text_is_the_rest_of_the_whole(before: str, text: str) -> None:
+    first, rest = _BYTE_LEVEL.encode(before).ids, _BYTE_LEVEL.encode(text).ids
+    assert before + _continued(_BYTE_LEVEL, first, rest) == before + text
+
+
+@given(
+    st.lists(st.sampled_from(_WORDS), min_size=1, max_size=12).map(lambda words: [_BYTE_FALLBACK.token_to_id(w) for w in words]),
+    st.lists(st.sampled_from(_WORDS), max_size=12).map(lambda words: [_BYTE_FALLBACK.token_to_id(w) for w in words]),
+)
+def test_what_goes_on_from_a_text_keeps_the_space_before_its_first_word(before: list[int], tokens: list[int]) -> None:
+    whole = _BYTE_FALLBACK.decode(before + tokens)
+    assert _BYTE_FALLBACK.decode(before) + _continued(_BYTE_FALLBACK, before, tokens) == whole
+
+
+@given(st.integers(1, 3))
+def test_a_character_that_a_prompt_has_begun_is_shown_when_it_is_complete(num_bytes: int) -> None:
+    spelled = [_BYTE_FALLBACK.token_to_id(f"<0x{byte:02X}>") for byte in "😀".encode()]
+    before, rest = [*_BYTE_FALLBACK.encode("a").ids, *spelled[:num_bytes]], spelled[num_bytes:]
+    assert _continued(_BYTE_FALLBACK, before, rest) == "😀"

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ def told(around: Surroundings) -> str:
     [
         (["serv"], "spillway: 'serv' is no command (did you mean serve?)"),
         (["fly"], "spillway: 'fly' is no command; there are: serve, status"),
-        (["chaos", "run"], "spillway: the command 'chaos' is not installed: run `pip install 'spillway[chaos]'`"),
+        (["chaos", "run"], "spillway: the command 'chaos' is not part of this version; there are: serve, status"),
         (["serve", "--prot", "1"], "spillway: --prot is no argument of spillway serve (did you mean --port?)"),
         (["serve", "--dtype", "x"], "spillway: --dtype is no argument of spillway serve; an engine's own settings are"),
         (["serve", "extra"], "spillway: extra is no argument of spillway serve"),
@@ -74,14 +74,25 @@ def test_version_is_told(around: Surroundings) -> None:
 
 
 def test_a_package_adds_a_command_by_an_entry_point(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(group: str, name: str) -> list[EntryPoint]:
+    def found(group: str, name: str = "chaos") -> list[EntryPoint]:
         assert group == "spillway.commands"
-        entry = SimpleNamespace(load=lambda: lambda rest: len(rest) + 40)
+        entry = SimpleNamespace(name="chaos", module="drills", load=lambda: lambda rest: len(rest) + 40)
         return [entry] if name == "chaos" else []  # type: ignore[list-item]
 
     monkeypatch.setattr("importlib.metadata.entry_points", found)
 
     assert main(["chaos", "run", "drill"], around) == 42
+    assert main(["--help"], around) == 0
+    assert isinstance(around.out, StringIO)
+    assert "\n  chaos     run drills" in around.out.getvalue()
+
+
+def test_only_commands_that_are_there_are_listed_and_all_of_them_can_be_run(around: Surroundings) -> None:
+    assert main(["--help"], around) == 0
+    assert isinstance(around.out, StringIO)
+    listed = {line.split()[0] for line in around.out.getvalue().splitlines() if line.startswith("  ")}
+    added = {entry.name for entry in entry_points(group="spillway.commands")}
+    assert listed == added | set(cli.COMMANDS)
 
 
 # ---- when nothing runs ----

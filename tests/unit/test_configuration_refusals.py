@@ -160,6 +160,25 @@ def test_tls_needs_certificate_and_key_that_fit(tmp_path: Path) -> None:
     assert "both in PEM" in refusal(tmp_path, tls_certificate=str(empty), tls_key=str(empty))
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"generation_top_k": "0"}, "--generation-top-k is 0; it must be -1 (all) or at least 1"),
+        ({"generation_repetition_penalty": "10.5"}, "--generation-repetition-penalty is '10.5'; it must be a number"),
+    ],
+)
+def test_a_default_that_engines_would_refuse_with_every_request_is_refused_at_start(
+    tmp_path: Path, given: dict[str, str], told: str
+) -> None:
+    flags: dict[str, Any] = dict(given)
+    assert refusal(tmp_path, **flags).startswith(told)
+    assert configure({"--generation-top-p": "0"}, {}, tmp_path).generation.top_p == 0
+
+
+def test_debug_belongs_to_the_command_line_alone(tmp_path: Path) -> None:
+    assert refusal(tmp_path, file="debug = true") == "spillway.toml: debug is no setting"
+
+
 def test_backoff_cannot_begin_above_its_cap(tmp_path: Path) -> None:
     assert "--restart-backoff-base-s is 40" in refusal(tmp_path, restart_backoff_base_s="40")
 

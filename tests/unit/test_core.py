@@ -84,7 +84,9 @@ def test_a_request_is_finished_when_all_its_choices_are(fake_core: ModuleType) -
         ({"prompt_token_ids": [-1]}, "its tokens are 0 to 99"),
         ({"choices": ()}, "ask for at least one"),
         ({"choices": (Choice(index=1), Choice(index=1))}, "distinct"),
-        ({"choices": (Choice(index=-1),)}, "not negative"),
+        ({"choices": (Choice(index=-1),)}, r"\[-1\]; they must be distinct and from 0 to 4294967295"),
+        ({"choices": (Choice(index=2**32),)}, "distinct and from 0 to 4294967295"),
+        ({"choices": tuple(Choice(index=index) for index in range(129))}, "choices are 129; ask for at most 128"),
         ({"choices": (Choice(output_token_ids=(100,)),)}, "its tokens are 0 to 99"),
         ({"choices": (Choice(output_token_ids=(1, 2, 3, 4)),)}, "4 output tokens; it may have 3"),
         ({"params": SamplingParams(temperature=-1.0)}, "temperature is -1.0; it must be from 0 to 2"),
@@ -102,6 +104,13 @@ def test_what_can_never_succeed_is_refused_and_says_why(
     assert not desk.core.has_work
     assert desk.core.snapshot().refused == {"invalid": 1}
     desk.core.check_integrity()
+
+
+def test_the_most_choices_and_the_highest_index_are_served(fake_core: ModuleType) -> None:
+    desk = fake_core.Desk()
+    indices = [*range(127), 2**32 - 1]
+    desk.submit(choices=tuple(Choice(index=index) for index in indices), params=SamplingParams(max_tokens=1))
+    assert sorted(delta.choice for delta in desk.run()) == indices
 
 
 @pytest.mark.parametrize(
@@ -173,6 +182,14 @@ def test_a_choice_that_was_complete_ends_at_once_without_a_token(
     assert (first.finish.outcome, first.finish.reason) == (Outcome.COMPLETED, reason)
     assert (first.position, first.token_ids) == (len(output), ())
     assert fake_core.tokens_of(deltas, 1) == [2, 3]
+
+
+def test_a_later_attempt_goes_before_fresh_work_also_if_the_earlier_got_no_token(fake_core: ModuleType) -> None:
+    desk = fake_core.Desk(max_num_seqs=1)
+    desk.submit("fresh")
+    desk.submit("aboard a crash", attempt=2)
+    ends = [delta.request_id for delta in desk.run() if delta.finish is not None]
+    assert ends == ["aboard a crash", "fresh"]
 
 
 def test_a_request_whose_choices_were_all_complete_is_reported_without_a_step_of_the_runner(

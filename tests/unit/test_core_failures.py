@@ -15,6 +15,10 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's is, which the core knows by name."""
 
 
+class DeviceFullError(OutOfMemoryError):
+    """A library's own kind of it."""
+
+
 # ---- aborts and stops ----
 
 
@@ -109,7 +113,7 @@ def test_logits_that_are_no_numbers_end_that_request_alone(fake_core: ModuleType
     assert desk.runner.plans[1].scrub != ()  # the good one grew into the block of the bad one
 
 
-@pytest.mark.parametrize("error", [MemoryError("full"), OutOfMemoryError("full")])
+@pytest.mark.parametrize("error", [MemoryError("full"), OutOfMemoryError("full"), DeviceFullError()])
 def test_a_step_that_does_not_fit_into_memory_goes_on_in_smaller_steps(fake_core: ModuleType, error: Exception) -> None:
     desk = fake_core.Desk()
     desk.submit("one")
@@ -158,6 +162,17 @@ def test_a_leak_is_found_as_soon_as_the_engine_is_idle(fake_core: ModuleType) ->
     desk.core._scheduler.blocks.pool.allocate(1)
     with pytest.raises(IntegrityError, match="1 references; 0 sequences name it"):
         desk.core.step()
+
+
+def test_a_leak_is_found_after_an_abort_without_a_step_and_only_once_something_happened(fake_core: ModuleType) -> None:
+    desk = fake_core.Desk()
+    desk.core._scheduler.blocks.pool.allocate(1)
+    desk.core.check_if_idle()
+    desk.submit()
+    desk.core.check_if_idle()
+    desk.core.abort("c", "r", 1)
+    with pytest.raises(IntegrityError, match="1 references; 0 sequences name it"):
+        desk.core.check_if_idle()
 
 
 def test_an_exhausted_cache_stalls_and_goes_on(fake_core: ModuleType) -> None:

@@ -5,6 +5,7 @@ from types import ModuleType
 
 import msgspec
 
+from spillway_engine.request import Request, Sequence
 from spillway_wire.messages import Choice, Load, MomentKind, Submit
 from spillway_wire.sampling import SamplingParams
 
@@ -66,13 +67,27 @@ def test_prompt_logprobs_are_not_repeated_by_a_continuation(fake_core: ModuleTyp
     assert all(delta.prompt_logprobs == () for delta in desk.run())
 
 
+def test_prompt_logprobs_are_wanted_until_the_first_token_and_not_by_a_continuation() -> None:
+    def sequence(prompt_logprobs: int | None, *output: int) -> Sequence:
+        params = SamplingParams(prompt_logprobs=prompt_logprobs)
+        request = Request(key=("c", "r", 1), prompt_token_ids=[1, 2, 3], params=params, arrival=1)
+        return Sequence(request, 0, max_output_tokens=9, resumed_tokens=output)
+
+    assert sequence(0).wants_prompt_logprobs
+    assert not sequence(None).wants_prompt_logprobs
+    assert not sequence(0, 4).wants_prompt_logprobs
+    preempted = sequence(0)
+    preempted.reported += 1
+    assert not preempted.wants_prompt_logprobs
+
+
 def test_nothing_is_kept_of_a_prompt_whose_request_is_aborted(fake_core: ModuleType) -> None:
     desk = fake_core.Desk()
     desk.submit(prompt=12, params=SamplingParams(prompt_logprobs=0))
     desk.step()
     desk.core.abort("c", "r", 1)
     desk.core.check_integrity()
-    assert desk.core._outbox._prompt_logprobs == {}
+    assert desk.core._delivery._prompt_logprobs == {}
 
 
 def test_load_and_snapshot_say_what_is_there(fake_core: ModuleType) -> None:
@@ -90,6 +105,9 @@ def test_load_and_snapshot_say_what_is_there(fake_core: ModuleType) -> None:
         "prefix_queries": 18, "prefix_hits": 4, "preemptions": 0, "expired": 0, "failed_logits": 0, "out_of_memory": 0,
     }  # fmt: skip
     msgspec.msgpack.encode(snapshot)
+    totals = desk.core.totals()._asdict()
+    assert totals.items() <= snapshot.items()
+    assert totals["prefix_hits"] == 4
 
 
 def test_a_report_counts_what_the_step_did(fake_core: ModuleType) -> None:

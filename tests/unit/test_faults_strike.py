@@ -135,6 +135,7 @@ class OutOfMemoryError(RuntimeError):
     [
         (MemoryError(), "out_of_memory"),
         (OutOfMemoryError(), "out_of_memory"),
+        (type("DeviceFullError", (OutOfMemoryError,), {})(), "out_of_memory"),
         (type("AcceleratorError", (RuntimeError,), {})(), "device"),
         (ValueError(), "exception"),
     ],

@@ -1,12 +1,19 @@
 """Every endpoint from request to answer, with a pool that says what the test wants."""
 
 import asyncio
+import shutil
+import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from spillway.gateway.information import INLINE_TOKENS
+from spillway.gateway.models import Model
+from spillway.gateway.schema import MAX_DETOKENIZED
 from spillway.pool.contract import ModelState, Piece, Refused
 from spillway.settings import LimitSettings, Settings
 from spillway_wire.outcomes import FinishReason, Outcome
@@ -186,6 +193,22 @@ def test_a_prompt_that_is_too_long_has_openais_code_and_says_what_was_measured(a
     assert int(call.headers["x-spillway-measured"]) > 2048
 
 
+@pytest.mark.parametrize(("path", "field"), [("/generate", "prompt"), (CHAT, "messages")])
+def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenized(
+    house: Any, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, path: str, field: str
+) -> None:
+    def encode(text: str, **_: Any) -> list[int]:
+        raise AssertionError(f"{len(text)} characters were tokenized")
+
+    monkeypatch.setattr(house.model.text, "encode", encode)
+    text = "2" * (2048 * house.model.longest_token + 1)
+    call = ask(path, {"prompt": text} if path == "/generate" else chat(messages=[{"role": "user", "content": text}]))
+    assert (call.status, call.error["code"], call.error["param"]) == (400, "context_length_exceeded", field)
+    assert call.headers["x-spillway-limit"] == "max_model_len=2048"
+    assert int(call.headers["x-spillway-measured"].removesuffix(" characters")) >= len(text)
+    assert house.tally._counts[PROMPT_TOKENS] == 0
+
+
 def test_answers_are_bounded_by_what_is_left_of_the_context_where_nothing_else_is_said(
     house: Any, ask: Callable[..., Any]
 ) -> None:
@@ -276,6 +299,38 @@ def test_what_completions_cannot_do_is_refused_by_name(
     assert ask("/v1/completions", complete(**fields)).error["param"] == param
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "text"),
+    [
+        ("/v1/completions", {"model": "words", "prompt": "the cat"}, " sat down"),
+        ("/v1/completions", {"model": "words", "prompt": "the cat", "echo": True}, "the cat sat down"),
+        ("/v1/completions", {"model": "words", "prompt": "the cat", "stop": [" down"]}, " sat"),
+        ("/generate", {"prompt": "the cat", "raw": True}, " sat down"),
+        ("/generate", {"prompt": "the cat"}, "sat down"),
+    ],
+    ids=["completion", "echo", "stop", "raw", "chat"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_text_that_goes_on_keeps_the_space_before_its_first_word(
+    house: Any, gateway_house: ModuleType, ask: Callable[..., Any], tmp_path: Path,
+    path: str, body: dict[str, Any], text: str, *, stream: bool,
+) -> None:  # fmt: skip
+    words = ["<s>", "</s>", "▁the", "▁cat", "▁sat", "▁down"]
+    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()  # as those of Llama 2 and Mistral, it strips the first space of a text
+    folder = shutil.copytree(gateway_house.DEMO, tmp_path / "words")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    model = Model.load("words", folder)
+    house.gateway.models.install((model,))
+    house.pool.answer = lambda ticket: gateway_house.give(ticket, [4, 5], eos=1)
+    call = ask(path, body | {"stream": stream})
+    parts = [part for event in call.events[:-1] for part in event.get("choices", [event])] if stream else (
+        call.json.get("choices") or call.json["outputs"]
+    )  # fmt: skip
+    assert "".join(part["text"] for part in parts) == text
+
+
 # ---- generate ----
 
 
@@ -345,6 +400,7 @@ def test_a_batch_whose_last_prompt_is_refused_leaves_none_behind(house: Any, ask
     call = ask("/generate_batch", {"prompts": ["2", "3", "4"]})
     assert (call.status, call.headers["x-spillway-limit"]) == (429, "max_queued_requests=2")
     assert house.pool.num_open == 0
+    assert house.tally._counts[PROMPT_TOKENS] == 0, "nobody computed anything for it"
 
 
 # ---- what goes wrong ----
@@ -355,6 +411,23 @@ def test_before_the_first_token_any_status_is_possible(house: Any, ask: Callable
     house.pool.answer = lambda ticket: ticket.fail(Refused(Outcome.EXPIRED, "too late", retry_after_s=3.0))
     call = ask(CHAT, chat(stream=stream))
     assert (call.status, call.headers["retry-after"], call.headers["content-type"]) == (503, "3", "application/json")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_whoever_notices_that_time_is_up_it_is_said_in_one_way(
+    house: Any, ask: Callable[..., Any], *, stream: bool
+) -> None:
+    impatient = [(b"x-request-timeout", b"0.02")]
+    house.pool.answer = lambda _: None
+    ours = ask(CHAT, chat(stream=stream), headers=impatient)
+    house.pool.answer = lambda ticket: ticket.fail(Refused(Outcome.EXPIRED, "too late", retry_after_s=7.0))
+    pools = ask(CHAT, chat(stream=stream), headers=impatient)
+    house.pool.answer = lambda ticket: ticket.fail(Refused(Outcome.EXPIRED, "the engine's"))
+    engines = ask(CHAT, chat(stream=stream), headers=impatient)
+    assert ours.error == pools.error == engines.error
+    said = ("x-spillway-limit", "x-spillway-measured", "retry-after")
+    for call in (ours, pools, engines):
+        assert [call.headers[name] for name in said] == ["deadline=0.02s", "0.0 s", "7"]
 
 
 def test_after_the_first_token_an_error_is_an_event_and_the_end_without_done(
@@ -395,6 +468,7 @@ def test_a_draining_server_refuses_new_work(house: Any, ask: Callable[..., Any],
     call = ask(CHAT, chat())
     assert (call.status, call.error["code"]) == (503, "server_is_overloaded")
     assert call.headers["x-spillway-outcome"] == "draining"
+    assert (call.headers["x-spillway-limit"], call.headers["x-spillway-measured"]) == ("phase=serving", f"phase={phase}")
     assert call.headers["retry-after"] == "1"
     assert ask("/ready", method="GET").status == 503
     assert ask("/health", method="GET").json == {"status": "healthy"}
@@ -414,6 +488,7 @@ def test_one_line_is_logged_for_each_request_and_no_prompt(house: Any, ask: Call
         ("chat", "completed", 200),
         ("chat", "invalid", 400),
     ]
+    assert [line["client"] for line in lines] == ["client"] * 2
     assert "Count" not in str(house.events)
 
 
@@ -429,7 +504,7 @@ def test_a_body_over_the_limit_is_too_large(gateway_house: ModuleType, asgi: Mod
 
 def test_models_are_listed_and_found_by_name(ask: Callable[..., Any]) -> None:
     listed = ask("/v1/models", method="GET").json
-    assert [model["id"] for model in listed["data"]] == ["demo"]
+    assert [model["id"] for model in listed["data"]] == ["demo", "default"], "aliases too"
     assert listed["object"] == "list"
     one = ask("/v1/models/demo", method="GET").json
     assert one == listed["data"][0]
@@ -445,6 +520,26 @@ def test_tokens_go_there_and_back(house: Any, ask: Callable[..., Any]) -> None:
     assert ask("/tokenize", {}).error["param"] == "prompt"
     assert ask("/detokenize", {"tokens": [99999]}).error["param"] == "tokens"
     assert ask("/tokenize", {"prompt": "x", "model": "other"}).status == 404
+
+
+def test_many_tokens_are_detokenized_beside_the_loop_and_too_many_refused(
+    house: Any, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    decode = house.model.text.decode
+
+    def watched(*given: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return decode(*given, **options)
+
+    monkeypatch.setattr(house.model.text, "decode", watched)
+    (space,) = house.model.text.encode(" the")
+    for num_tokens in (INLINE_TOKENS, INLINE_TOKENS + 1):
+        assert ask("/detokenize", {"tokens": [space] * num_tokens}).json == {"prompt": " the" * num_tokens}
+    assert threads[0] is threading.main_thread()
+    assert threads[1] is not threading.main_thread()
+    call = ask("/detokenize", {"tokens": [1] * (MAX_DETOKENIZED + 1)})
+    assert (call.status, call.error["param"]) == (400, "tokens")
 
 
 def test_readiness_is_that_of_the_pool(house: Any, ask: Callable[..., Any]) -> None:

@@ -2,7 +2,8 @@ from itertools import product
 
 import pytest
 
-from spillway_engine.lifecycle import TRANSITIONS, Event, IllegalTransitionError, Status, follow
+from spillway_engine.lifecycle import TRANSITIONS, Event, Status, follow
+from spillway_wire.states import IllegalTransitionError
 
 
 @pytest.mark.parametrize(("status", "event"), sorted(TRANSITIONS, key=str))

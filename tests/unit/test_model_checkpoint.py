@@ -44,8 +44,10 @@ def test_all_tensors_of_a_saved_model_are_read_and_none_is_left(tmp_path: Path, 
         assert torch.equal(tensors.final_norm(), own["model.norm.weight"])
         assert (head is None) == tied
         assert checkpoint.unused == ()
+        checkpoint.check_all_read()
         assert checkpoint.dtype is torch.float32
-        assert checkpoint.total_bytes == 4 * sum(tensor.numel() for tensor in model.parameters())
+        assert checkpoint.bytes_as(torch.float16) == 2 * sum(tensor.numel() for tensor in model.parameters())
+        assert checkpoint.bytes_as(torch.float32) == 4 * sum(tensor.numel() for tensor in model.parameters())
     for index, layer in enumerate(layers):
         for field, (name, _) in layer_names(read_shape(tmp_path)).items():
             assert torch.equal(getattr(layer, field), own[f"model.layers.{index}.{name}"])
@@ -76,6 +78,8 @@ def test_a_tied_model_may_ship_its_head_and_old_ones_their_frequencies(tmp_path:
         decoder.final_norm()
         list(decoder.layers())
         assert checkpoint.unused == ("surprise",)
+        with pytest.raises(InvalidCheckpointError, match="tensor surprise is there, but the model"):
+            checkpoint.check_all_read()
 
 
 def test_a_checkpoint_of_the_bare_decoder_has_no_prefix(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import transformers
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from spillway_engine.errors import InvalidCheckpointError, ModelNotFoundError, UnsupportedModelError
-from spillway_engine.model.config import choose_dtype, read_shape
+from spillway_engine.model.config import check_token_ids, choose_dtype, read_shape
 
 _SIZES = {
     "vocab_size": 320,
@@ -200,9 +200,10 @@ def test_a_folder_without_or_with_a_broken_configuration_is_named(tmp_path: Path
         read_shape(tmp_path)
 
 
-def test_cache_bytes_per_token_count_keys_and_values_of_all_layers(tmp_path: Path) -> None:
-    shape = read_shape(_write(tmp_path, _LLAMA | {"num_key_value_heads": 2}))
-    assert shape.kv_bytes_per_token(torch.bfloat16) == 2 * 4 * 2 * 16 * 2
+def test_a_token_that_ends_answers_is_one_that_the_model_knows(tmp_path: Path) -> None:
+    check_token_ids(tmp_path, (0, 130), 131)
+    with pytest.raises(InvalidCheckpointError, match="'eos_token_id' names token 131; the model's vocab_size is 131"):
+        check_token_ids(tmp_path, (0, 131), 131)
 
 
 def test_the_type_is_the_one_asked_for_else_the_checkpoints() -> None:

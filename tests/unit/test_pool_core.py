@@ -225,6 +225,18 @@ def test_what_expires_while_it_waits_ends_so(pool_world: ModuleType) -> None:
     assert refused(world, deadline=world.now).outcome is Outcome.EXPIRED
 
 
+def test_coming_back_helps_soon_where_nothing_waits_and_else_at_the_queues_pace(pool_world: ModuleType) -> None:
+    world = pool_world.World()
+    world.start(credit=1)
+    world.submit()
+    world.pass_time(60)
+    assert world.core.retry_after_s() == 1.0
+    waiting = world.submit(deadline=world.now + 3)
+    assert world.core.retry_after_s() == 120.0, "nothing was sent of late"
+    world.pass_time(3)
+    assert waiting.read().refused.retry_after_s == 120.0
+
+
 def test_a_model_without_an_engine_is_waited_for_so_long(pool_world: ModuleType) -> None:
     world = pool_world.World(engine_wait_s=10.0)
     early = world.submit()
@@ -258,6 +270,17 @@ def test_a_hopeless_model_is_not_waited_for(pool_world: ModuleType) -> None:
     world.publish()
     assert waiting.read().refused.outcome is Outcome.NO_ENGINE
     assert refused(world).outcome is Outcome.NO_ENGINE
+    assert refused(world).retry_after_s is None
+
+
+def test_a_hopeless_model_is_worth_asking_for_again_when_its_parked_engine_was_tried(pool_world: ModuleType) -> None:
+    world = pool_world.World()
+    waiting = world.submit()
+    world.models["m"] = ServedModel(name="m", path="", hopeless=True, retry_s=60.0)
+    world.publish()
+    for refusal in (waiting.read().refused, refused(world)):
+        assert refusal.retry_after_s == 60.0
+        assert refusal.message.endswith("one is tried again after at most 60 s")
 
 
 def test_models_do_not_wait_for_each_other(pool_world: ModuleType) -> None:
@@ -565,12 +588,13 @@ def test_what_kills_engines_alone_is_quarantined_and_innocents_go_on(pool_world:
     for _ in range(4):
         crash(world, "e0", pill)
     refusal = pill.read().refused
-    assert (refusal.outcome, refusal.should_retry) == (Outcome.ENGINE_FAILED, False)
     run(world.start("e0"))
     assert innocent.read().completed
 
     again = refused(world, prompt=[1])
-    assert (again.outcome, again.should_retry) == (Outcome.ENGINE_FAILED, False)
+    for each in (refusal, again):
+        assert (each.outcome, each.should_retry) == (Outcome.ENGINE_FAILED, False)
+        assert (each.limit, each.measured) == ("quarantine_s=600", "4 crashes")
     assert world.submit([2]).entry.state is State.RUNNING
     world.pass_time(601)
     assert world.submit([1]).entry.state is State.RUNNING
@@ -649,7 +673,8 @@ def test_the_end_of_the_gateway_ends_everything_with_draining(pool_world: Module
     world.core.close()
     world.core.close()
     for reader in readers:
-        assert reader.read().refused.outcome is Outcome.DRAINING
+        refusal = reader.read().refused
+        assert (refusal.outcome, refusal.measured) == (Outcome.DRAINING, "phase=ending")
     assert refused(world).outcome is Outcome.DRAINING
     world.core.check_integrity()
 

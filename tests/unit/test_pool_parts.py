@@ -9,7 +9,7 @@ import pytest
 from spillway.pool.capacity import EngineBook, Estimate
 from spillway.pool.contract import Work
 from spillway.pool.journal import Entry, Journal, JournalError
-from spillway.pool.lifecycle import TRANSITIONS, Event, IllegalTransitionError, State, follow
+from spillway.pool.lifecycle import TRANSITIONS, Event, State, follow
 from spillway.pool.members import Roster
 from spillway.pool.policies import POLICIES, PoolPolicies, connecting
 from spillway.pool.prefix import BLOCK_TOKENS, MAX_BLOCKS, PrefixMemory, prefix_of
@@ -20,6 +20,7 @@ from spillway_wire.links import LinkError
 from spillway_wire.messages import Capacity, Exactness, Load, Welcome
 from spillway_wire.plane import EngineStatus, Member, Membership, ServedModel
 from spillway_wire.sampling import SamplingParams
+from spillway_wire.states import IllegalTransitionError
 
 CAPACITY = Capacity(max_num_seqs=4, max_num_batched_tokens=64, max_model_len=128, num_blocks=10, block_size=16)
 
@@ -191,7 +192,7 @@ def test_a_backlog_is_told_once_and_spare_credits_go_back() -> None:
 
 
 def candidate(name: str, **fields: Any) -> Candidate:
-    given: dict[str, Any] = {"ready": True, "credits": 1, "capacity": CAPACITY, "estimate": Estimate(0, 10, 0)} | fields
+    given: dict[str, Any] = {"credits": 1, "capacity": CAPACITY, "estimate": Estimate(0, 10, 0)} | fields
     return Candidate(engine_id=name, **given)
 
 
@@ -246,20 +247,25 @@ def test_the_quarantine_is_bounded_and_ends() -> None:
     quarantine = Quarantine(PoolPolicies(max_quarantined=2, quarantine_s=10.0))
     first, second, third = (work(prompt_token_ids=[n]) for n in range(3))
     for number, request in enumerate((first, second, third)):
-        quarantine.add(request, float(number))
-    assert [quarantine.remaining_s(request, 5.0) for request in (first, second, third)] == [None, 6.0, 7.0]
-    assert quarantine.remaining_s(third, 12.0) is None
+        quarantine.add(request, 4, float(number))
+    assert quarantine.check(first, 5.0) is None
+    for request, remaining_s in ((second, 6), (third, 7)):
+        refusal = quarantine.check(request, 5.0)
+        assert refusal is not None
+        assert refusal.message.endswith(f"for {remaining_s} s")
+        assert (refusal.limit, refusal.measured) == ("quarantine_s=10", "4 crashes")
+    assert quarantine.check(third, 12.0) is None
     assert len(quarantine) == 0
 
 
 # ---- members ----
 
 
-def welcome(length: int, exactness: Exactness) -> Welcome:
+def welcome(length: int, exactness: Exactness, *, num_blocks: int = 100) -> Welcome:
     return Welcome(
         engine_id="e", incarnation=1, model="m", vocab_size=5, eos_token_ids=(0,), exactness=exactness,
         capacity=Capacity(
-            max_num_seqs=1, max_num_batched_tokens=1, max_model_len=length, num_blocks=1, block_size=1
+            max_num_seqs=1, max_num_batched_tokens=1, max_model_len=length, num_blocks=num_blocks, block_size=1
         ),
         engine_version="0",
     )  # fmt: skip
@@ -282,6 +288,17 @@ def test_a_model_is_as_long_and_as_exact_as_its_weakest_engine() -> None:
     assert (state.num_ready, state.num_engines, state.max_model_len, state.exactness) == (1, 3, 7, "logical")
     assert roster.connected(("c", 1), "gw.3", welcome(1, Exactness.EXACT)) is None
     assert roster.state("unheard") is None
+
+
+def test_what_does_not_fit_into_the_cache_does_not_fit() -> None:
+    roster = Roster()
+    member = Member(engine_id="a", incarnation=1, model="m", address="unix:/x", status=EngineStatus.READY)
+    models = (ServedModel(name="m", path="", num_engines=1),)
+    roster.update(Membership(version=1, members=(member,), models=models), 0.0)
+    roster.connected(("a", 1), "gw.1", welcome(64, Exactness.EXACT, num_blocks=15))
+    state = roster.state("m")
+    assert state is not None
+    assert state.max_model_len == 16, "the last token's keys and values are never computed"
 
 
 # ---- retries ----

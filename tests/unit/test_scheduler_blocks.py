@@ -4,10 +4,11 @@ from types import ModuleType
 
 import pytest
 
-from spillway_engine.lifecycle import IllegalTransitionError, Status
+from spillway_engine.lifecycle import Status
 from spillway_engine.memory.blocks import BlockPool, BlocksExhaustedError, IntegrityError
 from spillway_engine.plan import StepResult
 from spillway_wire.messages import MomentKind
+from spillway_wire.states import IllegalTransitionError
 
 # ---- preemption ----
 

@@ -20,6 +20,17 @@ def test_a_lone_arrival_waits_for_company(fake_steps: ModuleType) -> None:
     assert bench.step(12.0) == [("a", 2), ("b", 2)]
 
 
+def test_a_wait_that_is_over_wakes_nobody(fake_steps: ModuleType) -> None:
+    bench = fake_steps.Bench(batch_wait_s=2.0)
+    bench.add("a", 2)
+    bench.schedule(0.0)
+    bench.scheduler.blocks.pool.hold_back(64)  # the wait ends, but there is no room
+    assert bench.schedule(2.0).plan is None
+    assert bench.scheduler.next_wakeup_ns is None
+    bench.scheduler.blocks.pool.hold_back(0)
+    assert bench.step(2.5) == [("a", 2)]
+
+
 def test_nobody_waits_for_company_while_something_runs(fake_steps: ModuleType) -> None:
     bench = fake_steps.Bench(batch_wait_s=2.0)
     bench.add("a", 2)

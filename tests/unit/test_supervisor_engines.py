@@ -12,7 +12,7 @@ from spillway.runtime import RuntimeFolder
 from spillway.settings import DrainSettings, ModelSettings, RestartSettings, Settings
 from spillway.supervisor.devices import Machine
 from spillway.supervisor.engine_run import EngineSpec
-from spillway.supervisor.engines import Engines
+from spillway.supervisor.engines import ALONE_DRAIN_S, Engines
 from spillway.supervisor.lifecycle import Event, State
 from spillway.supervisor.orders import Orders
 from spillway.supervisor.place import Place
@@ -142,6 +142,30 @@ def test_a_draining_engine_is_replaced_by_the_standby(fake_runs: ModuleType) -> 
     assert pool.states == ["draining", "ready"]
 
 
+def test_a_restart_of_one_that_waits_for_its_turn_never_says_that_nobody_comes(fake_runs: ModuleType) -> None:
+    pool = Pool(fake_runs, engines=1).ready()
+    pool.run(0).end(-9)
+    pool.published.clear()
+    pool.engines.restart("engine-0")
+    (told,) = pool.published  # gateways would end all that waits for a model without hope
+    assert shown(told) == [("engine-0", 2, "spawning")]
+    assert not told.models[0].hopeless
+
+
+def test_a_parked_engine_is_told_with_when_it_is_tried_again(fake_runs: ModuleType) -> None:
+    pool = Pool(fake_runs, engines=1)
+    pool.engines.start()
+    for _ in range(6):
+        pool.run(0).end(1)
+        if pool.engines.places["engine-0"].state is State.BACKOFF:
+            pool.time.pass_s(pool.time.next_due_s)
+    (model,) = pool.engines.membership.models
+    assert (pool.states, model.hopeless, model.retry_s) == (["parked"], True, 60.0)
+    pool.engines.drain("engine-0")
+    (model,) = pool.engines.membership.models
+    assert (pool.states, model.hopeless, model.retry_s) == (["stopped"], True, None)
+
+
 def test_a_model_without_hope_says_so(fake_runs: ModuleType) -> None:
     pool = Pool(fake_runs, engines=2).ready()
     assert not pool.engines.membership.models[0].hopeless
@@ -167,8 +191,7 @@ def test_a_request_that_kills_engine_after_engine_parks_none(fake_runs: ModuleTy
 
 def test_engines_that_die_together_are_forgiven_together(fake_runs: ModuleType) -> None:
     pool = Pool(fake_runs).ready()
-    pool.run(0).step = (("gateway-0", "a", 1, 0),)
-    pool.run(1).step = (("gateway-0", "b", 1, 0),)
+    pool.run(0).step = pool.run(1).step = POISON
     pool.run(0).end(-9)
     assert len(pool.engines.places["engine-0"].history.deaths) == 1
     pool.time.pass_s(0.05)
@@ -188,6 +211,29 @@ def test_a_drain_that_takes_too_long_ends_by_force(fake_runs: ModuleType) -> Non
     pool.run(0).end(-9)
     assert pool.published[-2].cause is ExitCause.CLEAN
     assert pool.states == ["spawning", "ready"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_last_order_decides_what_follows_a_drain_that_takes_too_long(fake_runs: ModuleType, *, again: bool) -> None:
+    pool = Pool(fake_runs).ready()
+    orders = [pool.engines.restart, pool.engines.drain]
+    for order in orders[:: -1 if again else 1]:
+        order("engine-0")
+        pool.time.pass_s(20)
+    assert Asked.KILL not in pool.run(0).asked  # each order has its own patience
+    pool.time.pass_s(10.1)
+    assert pool.run(0).asked[-1] is Asked.KILL
+    pool.run(0).end(-9)
+    assert pool.states == ["spawning" if again else "stopped", "ready"]
+
+
+def test_force_does_not_undo_an_order_to_stop_for_good(fake_runs: ModuleType) -> None:
+    pool = Pool(fake_runs).ready()
+    pool.engines.restart("engine-0")
+    pool.engines.places["engine-0"].end(Asked.STOP)  # the whole platform ends
+    pool.time.pass_s(30.1)
+    pool.run(0).end(-9)
+    assert pool.states == ["stopped", "ready"]
 
 
 def test_the_force_does_not_meet_the_next_incarnation(fake_runs: ModuleType) -> None:
@@ -222,6 +268,25 @@ def test_a_rolling_restart_goes_on_when_the_one_before_is_ready(fake_runs: Modul
         await rolling
         assert pool.states == ["ready", "ready"]
         assert pool.logged[-1] == "rolling_restart_done"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("standby", "patience_s"), [(0, ALONE_DRAIN_S), (1, 30.0)])
+def test_a_rolling_restart_does_not_leave_a_model_without_an_engine_for_long(
+    fake_runs: ModuleType, standby: int, patience_s: float
+) -> None:
+    async def main() -> None:
+        pool = Pool(fake_runs, engines=1, standby=standby).ready()
+        pool.order(OrderKind.ROLLING_RESTART)
+        await asyncio.sleep(0)
+        pool.time.pass_s(patience_s - 0.1)
+        assert pool.run(0).asked == [Asked.DRAIN]
+        pool.time.pass_s(0.2)
+        assert pool.run(0).asked == [Asked.DRAIN, Asked.KILL]
+        pool.run(0).end(-9)
+        assert pool.states[0] == "spawning"
+        pool.orders.close()
 
     asyncio.run(main())
 

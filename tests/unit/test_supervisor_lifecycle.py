@@ -9,11 +9,11 @@ from spillway.supervisor.lifecycle import (
     STARTING,
     TRANSITIONS,
     Event,
-    IllegalTransitionError,
     State,
     allows,
     follow,
 )
+from spillway_wire.states import IllegalTransitionError
 
 ILLEGAL = [(state, event) for state in State for event in Event if (state, event) not in TRANSITIONS]
 

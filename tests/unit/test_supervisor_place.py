@@ -136,6 +136,14 @@ def test_one_that_does_not_get_ready_is_killed_at_the_deadline(house: House) -> 
     assert house.place.failed_starts == 1
 
 
+def test_another_deadline_for_starts_holds_from_now_on(house: House) -> None:
+    house.place.start()
+    house.place.policy = RestartSettings(start_timeout_s=5)
+    house.time.pass_s(5.1)
+    house.place.watch(house.time.now_ns)
+    assert house.told.deaths[0].exit.message == "not ready within 5 s; killed"
+
+
 def test_signs_of_an_earlier_run_are_not_heard(house: House) -> None:
     first = house.ready().run
     first.end(-9)
@@ -280,11 +288,25 @@ def test_one_that_drains_of_its_own_accord_is_started_again(house: House) -> Non
     assert (house.told.deaths[0].exit.cause, house.place.state) == (ExitCause.CLEAN, State.BACKOFF)
 
 
+def test_a_fault_of_ours_at_a_start_is_a_failed_start_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_incarnation: int, _signs: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.place, "_launch", fail)
+        house.place.start()
+    assert house.is_in(State.BACKOFF)
+    assert house.told.deaths[0].exit.message == "exit status 127: RuntimeError: can't start new thread"
+    house.time.pass_s(1)
+    assert house.is_in(State.SPAWNING)
+
+
 def test_a_program_that_cannot_be_run_is_a_failed_start(house: House) -> None:
     house.launch.broken = True
     house.place.start()
     assert house.is_in(State.BACKOFF)
     assert house.told.deaths[0].exit.message == "exit status 127: FileNotFoundError: no such program"
+    assert house.told.story[-1] == "backoff"
     house.launch.broken = False
     house.time.pass_s(1)
     assert house.is_in(State.SPAWNING)

@@ -25,7 +25,9 @@ PATHS = {"llama": Path("/m/llama"), "demo": Path("/m/demo")}
         (DEMO, Settings(engines=3), Machine(8), 3),
         (replace(DEMO, engines=1), Settings(engines=3), Machine(8), 1),
         (LLAMA, Settings(), Machine(8), 1),
-        (LLAMA, Settings(), Machine(8, ("0", "1", "2")), 3),
+        (LLAMA, Settings(), Machine(8, ("0", "1", "2")), 1),
+        (LLAMA, Settings(device="cuda"), Machine(8, ("0", "1", "2")), 3),
+        (LLAMA, Settings(device="cuda"), Machine(8), 1),
         (LLAMA, Settings(device="cpu"), Machine(8, ("0", "1", "2")), 1),
     ],
 )
@@ -39,8 +41,24 @@ def test_engines_share_the_cores() -> None:
     assert [part.settings for part in share(Machine(8, ("0",)), 2, "cpu")] == [{"threads": 4}] * 2
 
 
+def test_engines_left_to_choose_run_on_the_cpu_and_share_its_cores_whatever_gpus_there_are() -> None:
+    parts = share(Machine(8, ("0", "1")), 2, "auto")
+    assert [(part.settings, part.environment) for part in parts] == [({"threads": 4}, {})] * 2
+
+
+def test_a_standby_takes_no_cores_from_those_that_serve() -> None:
+    assert [part.settings for part in share(Machine(8), 2, "cpu", num_standby=2)] == [{"threads": 4}] * 4
+    (model,) = plan(Settings(models=(LLAMA,), standby=1), PATHS, Machine(6), program=("engine",))
+    assert [spec.command[spec.command.index("--threads") + 1] for spec in model.engines] == ["6", "6"]
+
+
+def test_a_standby_takes_gpu_memory_as_all_do() -> None:
+    parts = share(Machine(8, ("0",)), 1, "cuda", num_standby=1)
+    assert [part.settings for part in parts] == [{"gpu_memory_utilization": 0.45}] * 2
+
+
 def test_engines_take_gpus_in_turn_and_share_their_memory() -> None:
-    parts = share(Machine(8, ("4", "7")), 3, "auto")
+    parts = share(Machine(8, ("4", "7")), 3, "cuda")
     assert [part.environment["CUDA_VISIBLE_DEVICES"] for part in parts] == ["4", "7", "4"]
     assert [part.settings for part in parts] == [
         {"gpu_memory_utilization": 0.45},
@@ -111,7 +129,7 @@ def test_standbys_fill_what_is_vacant(states: tuple[State, ...], promoted: tuple
 def test_membership_names_every_engine_and_every_model() -> None:
     models = plan(Settings(models=(DEMO, LLAMA)), PATHS, Machine(2))
     states = [*seats(State.READY, State.PARKED), Seat("engine-2", "llama", 4, State.PARKED)]
-    told = membership(3, states, models, RuntimeFolder(Path("/run/s")))
+    told = membership(3, states, models, RuntimeFolder(Path("/run/s")), retry_parked_s=60)
     assert told.version == 3
     assert [(member.engine_id, member.incarnation, member.model, member.status) for member in told.members] == [
         ("engine-0", 1, "demo", State.READY),
@@ -122,3 +140,4 @@ def test_membership_names_every_engine_and_every_model() -> None:
     demo, llama = told.models
     assert (demo.path, demo.aliases, demo.num_engines, demo.hopeless) == ("/m/demo", (), 2, False)
     assert (llama.path, llama.aliases, llama.num_engines, llama.hopeless) == ("/m/llama", ("l",), 1, True)
+    assert (demo.retry_s, llama.retry_s) == (None, 60)

@@ -125,17 +125,22 @@ def test_a_story_is_over_after_a_minute() -> None:
     assert blame.add(death(60, "engine-1", "poison"), 2) == frozenset()
 
 
-def test_engines_of_a_model_that_die_together_at_work_are_all_innocent() -> None:
+def test_engines_of_a_model_that_die_together_of_one_request_are_all_innocent() -> None:
     blame = Blame()
-    assert blame.add(death(10.0, "engine-0", "a"), 3) == frozenset()
-    assert blame.add(death(10.3, "engine-1", "b"), 3) == frozenset()
-    assert blame.add(death(10.9, "engine-2", "c"), 3) == {"engine-0", "engine-1", "engine-2"}
+    assert blame.add(death(10.0, "engine-0", "a", "poison"), 3) == frozenset()
+    assert blame.add(death(10.3, "engine-1", "b", "poison"), 3) == {"engine-1"}
+    assert blame.add(death(10.9, "engine-2", "poison"), 3) == {"engine-0", "engine-1", "engine-2"}
+
+
+def test_engines_that_die_together_with_nothing_in_common_share_a_fault_that_counts() -> None:
+    blame = Blame()
+    assert blame.add(death(10.0, "engine-0", "a"), 2) == frozenset()
+    assert blame.add(death(10.1, "engine-1", "b"), 2) == frozenset()
 
 
 @pytest.mark.parametrize(
     ("last", "num_engines"),
     [
-        (death(11.1, "engine-1", "b"), 2),  # too late
         (death(10.5, "engine-1"), 2),  # nothing aboard
         (death(10.5, "engine-1", "b", model="other"), 2),
         (death(10.5, "engine-0", "b"), 1),  # alone

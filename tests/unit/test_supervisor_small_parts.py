@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from spillway.child import beat
-from spillway.settings import DrainSettings, RestartSettings, Settings
-from spillway.supervisor.asks import END, HURRY, KILL, Asks
-from spillway.supervisor.despair import cannot_start, none_left
+from spillway.settings import DrainSettings, GenerationSettings, LimitSettings, RestartSettings, Settings
+from spillway.supervisor.child_output import error_in, forward, parse_event
 from spillway.supervisor.detached import DetachedStream
 from spillway.supervisor.exits import Exit
+from spillway.supervisor.give_up import cannot_start, none_left
 from spillway.supervisor.lifecycle import State
-from spillway.supervisor.lines import error_in, forward, parse_event
 from spillway.supervisor.place import LastExit
 from spillway.supervisor.process import Stream
-from spillway.supervisor.reload import differences, reloader
+from spillway.supervisor.reload import HangUps, differences, reloader, taken_over
+from spillway.supervisor.stop_requests import END, HURRY, KILL, StopRequests
 from spillway.supervisor.totals import Totals, engine_counts, open_requests, settle
 from spillway_wire.outcomes import Outcome
 from spillway_wire.page import Counter
@@ -115,6 +115,12 @@ def test_a_pool_is_lost_when_every_engine_is_parked_and_was_tried_again_in_vain(
     assert none_left([engine, place(State.READY)], POLICY) is None
 
 
+def test_a_drained_engine_does_not_keep_a_pool_alive_in_which_no_other_can_be_started() -> None:
+    parked, drained = place(State.PARKED, failed=7), place(State.STOPPED, failed=0)
+    assert none_left([drained, parked], POLICY) == "engine-0 cannot start: exit status 1: no weights"
+    assert none_left([drained, drained], POLICY) is None  # as somebody wished
+
+
 # ---- reload ----
 
 
@@ -146,31 +152,71 @@ def test_a_reload_of_what_cannot_be_read_changes_nothing() -> None:
     assert logged == [("reload_failed", {"error": "ValueError: line 3: no such setting"})]
 
 
-# ---- asks ----
+def test_a_settings_file_that_cannot_be_written_is_told_and_changes_nothing() -> None:
+    logged: list[str] = []
+
+    def apply(_: Settings) -> None:
+        raise OSError("no space left on device")
+
+    reloader(Settings, Settings, apply, lambda event, **_: logged.append(event))()
+    assert logged == ["reload_failed"]
+
+
+def test_what_was_taken_over_leaves_the_rest_as_it_was() -> None:
+    fresh = Settings(gateways=3, limits=LimitSettings(engine_wait_s=1), generation=GenerationSettings(top_p=0.5))
+    assert taken_over(Settings(), fresh) == replace(fresh, gateways=1)
+
+
+def test_a_hang_up_before_there_is_anything_to_reload_is_heeded_when_there_is() -> None:
+    reloads: list[str] = []
+    hang_ups = HangUps()
+    hang_ups.hear()
+    hang_ups.hear()
+    hang_ups.begin(lambda: reloads.append("reload"))
+    assert reloads == ["reload"]
+    hang_ups.hear()
+    assert reloads == ["reload"] * 2
+
+    quiet = HangUps()
+    quiet.begin(lambda: reloads.append("unasked"))
+    assert "unasked" not in reloads
+
+
+# ---- requests to stop ----
 
 
 def test_asking_wakes_exactly_those_who_wait_for_so_many() -> None:
     async def main() -> None:
-        asks = Asks()
-        waiting = {level: asyncio.create_task(asks.reached(level)) for level in (END, HURRY, KILL)}
+        requests = StopRequests()
+        waiting = {level: asyncio.create_task(requests.reached(level)) for level in (END, HURRY, KILL)}
         await asyncio.sleep(0)
         for count in (END, HURRY, KILL):
-            asks.ask()
+            requests.ask()
             await asyncio.sleep(0)
             assert [level for level, task in waiting.items() if task.done()] == list(range(1, count + 1))
-        await asks.reached(HURRY)
-        assert await asks.within(HURRY, 0)
+        await requests.reached(HURRY)
+        assert await requests.within(HURRY, 0)
 
     asyncio.run(main())
 
 
+def test_what_may_be_said_twice_is_one_request() -> None:
+    requests = StopRequests()
+    requests.ask_once()
+    requests.ask_once()
+    assert requests.count == END
+    requests.ask()
+    requests.ask_once()
+    assert requests.count == HURRY
+
+
 def test_waiting_for_an_ask_has_an_end() -> None:
     async def main() -> None:
-        asks = Asks()
-        assert not await asks.within(END, 0)
-        asks.ask()
-        assert await asks.within(END, 0)
-        assert not await asks.within(HURRY, 0)
+        requests = StopRequests()
+        assert not await requests.within(END, 0)
+        requests.ask()
+        assert await requests.within(END, 0)
+        assert not await requests.within(HURRY, 0)
 
     asyncio.run(main())
 
@@ -227,7 +273,22 @@ def test_the_log_never_waits_for_its_reader() -> None:
             stream.write(f"{number}\n")
         assert stream.num_dropped == 2
         stuck.freed.set()
-    assert stuck.getvalue() == "a\n0\n1\n2\n"
+    assert stuck.getvalue() == "a\n0\n1\n2\n2 lines are missing here: whoever reads this did not keep up\n"
+
+
+def test_a_gap_in_the_log_is_told_once_and_where_it_is() -> None:
+    stuck = Stuck()
+    with DetachedStream(stuck, max_pending=1, dropped_line=lambda count: f"-{count}\n") as stream:
+        stream.write("a\n")
+        assert stuck.entered.wait(10)
+        for text in ("b\n", "c\n", "d\n"):
+            stream.write(text)
+        stuck.entered.clear()
+        stuck.freed.set()
+        assert stuck.entered.wait(10)  # it writes what was pending, so there is room again
+        stream.write("e\n")
+    assert stuck.getvalue() == "a\nb\n-2\ne\n"
+    assert stream.num_dropped == 2
 
 
 def test_the_log_survives_a_reader_that_is_gone() -> None:

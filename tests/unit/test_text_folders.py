@@ -42,6 +42,22 @@ def test_no_pickles_and_no_code_are_fetched() -> None:
     assert not any(pattern.endswith((".bin", ".py", ".pt", ".pth", "*")) for pattern in folders.ALLOWED_FILES)
 
 
+@pytest.mark.parametrize("code", [False, True])
+def test_code_is_fetched_for_who_trusts_it_and_second_copies_of_weights_never(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: bool
+) -> None:
+    asked: dict[str, list[str]] = {}
+
+    def snapshot(_: str, **wanted: list[str]) -> str:
+        asked.update(wanted)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert folders.resolve_model("owner/model", code=code) == folder
+    assert ("*.py" in asked["allow_patterns"]) == code
+    assert asked["ignore_patterns"] == ["consolidated*", "original/*"]
+
+
 def test_an_unreachable_hub_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

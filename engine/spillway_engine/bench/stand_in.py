@@ -21,7 +21,7 @@ from typing import Final
 from spillway_engine.core import EngineCore
 from spillway_engine.plan import Row, StepPlan, StepResult
 from spillway_engine.process.main import main
-from spillway_engine.settings import EngineSettings, SchedulerSettings
+from spillway_engine.settings import EngineSettings, SchedulerSettings, served_name
 from spillway_text.fields import Fields
 from spillway_text.folders import resolve_model
 from spillway_text.text import read_eos_token_ids
@@ -69,7 +69,7 @@ class KnowingRunner:
             params = row.sequence.params
             if token is not None and params.logprobs is not None:
                 result.logprobs[index] = self._logprobs(token, params.logprobs)
-            if params.prompt_logprobs is not None:
+            if params.prompt_logprobs is not None and row.sequence.wants_prompt_logprobs:
                 result.prompt_logprobs[index] = self._of_prompt(row, params.prompt_logprobs)
         return result
 
@@ -101,6 +101,7 @@ class StandIn:
     exactness: Exactness
     capacity: Capacity
     warmup_s: float
+    measured_step: None = None
 
 
 def load_stand_in(settings: EngineSettings, report: Callable[[str, float], None]) -> StandIn:
@@ -125,7 +126,7 @@ def load_stand_in(settings: EngineSettings, report: Callable[[str, float], None]
     return StandIn(
         core=EngineCore(limits, runner, vocab_size=vocab_size, eos_token_ids=eos_token_ids),
         runner=runner,
-        name=settings.served_name or ("demo" if settings.model == "demo" else path.name),
+        name=served_name(settings, path),
         vocab_size=vocab_size,
         eos_token_ids=eos_token_ids,
         exactness=Exactness.EXACT,

@@ -7,9 +7,10 @@
         async for delta in engine.stream(prompt_token_ids):
             ...
 
-Cancelling whoever waits aborts the request in the engine. When the engine is gone (a channel ends, or an
-output frame was lost), every open request fails with `EngineDeadError`, which holds the engine's last words; what
-had come until then is in its `Generation`, and `resume` goes on with it on another engine's client.
+Cancelling whoever waits for a result, or ending a stream early, aborts the request in the engine. When the engine is
+gone (a channel ends, or an output frame was lost), every open request fails with `EngineDeadError`, which holds the
+engine's last words; what had come until then is in its `Generation`, and `resume` goes on with it on another engine's
+client.
 """
 
 import asyncio

@@ -67,12 +67,16 @@ class Generation:
         return self._over.is_set()
 
     async def result(self) -> list[ChoiceOutput]:
-        """Wait for all choices and return them by index.
+        """Wait for all choices and return them by index. Cancelling it aborts the request.
 
         Raises `RequestFailedError` if one ended with another outcome than `completed`, `RequestError` if the request
         can never succeed, `EngineDeadError` if the engine is gone.
         """
-        await self._over.wait()
+        try:
+            await self._over.wait()
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         if self._failure is not None:
             raise self._failure
         return [self.outputs[index] for index in sorted(self.outputs)]

@@ -1,15 +1,20 @@
 """The Llama family on a CPU: one compiled program a step, run by a small team of threads.
 
 ====================  ==============================================================================================
-`vector`              LLVM vector code as numba intrinsics: the multiply-accumulate tile, bit casts, atomics
+`vector`              LLVM vector code as numba intrinsics: the multiply-accumulate tile
+`bits`                floats as their bits and back
+`atomic`              what threads share: atomic words, and the pause between two looks at one
 `arithmetic`          exp, norms, softmax rows: scalar code with a fixed order of operations
-`panels`              weights packed for the tile
-`linear`              matrix products over panels
+`linear`              weights packed as panels for the tile, and matrix products over them
 `attention`           paged attention: prefill and decode in one order
 `program`             a step of the whole model
-`team`                threads that run the program together, and their barrier
+`barrier`             how the threads of a team meet inside a step, and sleep between steps
+`team`                the threads that run the program together
+`storage`             tensors as the arrays that compiled code reads
+`weights`             a checkpoint, read layer by layer into panels
 `batch`               what changes from step to step, in arrays that never move
 `runner`              the `Runner` that ties these together
+`startup`             from a folder to a runner that is warm
 ====================  ==============================================================================================
 
 Why a program of our own: on a CPU without bfloat16 instructions a library's bfloat16 product of few rows is an order of

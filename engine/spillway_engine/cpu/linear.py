@@ -90,43 +90,17 @@ def multiply_gated(
             of = row * left_stride
             for half in range(2):
                 to = sums + half * PANEL
-                of_panel = half * depth * PANEL
+                part = half * depth * PANEL
                 if widens:
-                    part = of_panel
                     tile(
-                        VECTORS,
-                        0,
-                        n,
-                        False,
-                        scratch,
-                        to,
-                        pair_width,
-                        left,
-                        of,
-                        left_stride,
-                        scratch,
-                        part,
-                        PANEL,
+                        VECTORS, 0, n, False, scratch, to, pair_width, left, of, left_stride, scratch, part, PANEL,
                         depth,
-                    )
+                    )  # fmt: skip
                 else:
-                    part = at + of_panel
                     tile(
-                        VECTORS,
-                        1,
-                        n,
-                        False,
-                        scratch,
-                        to,
-                        pair_width,
-                        left,
-                        of,
-                        left_stride,
-                        weights,
-                        part,
-                        PANEL,
+                        VECTORS, 1, n, False, scratch, to, pair_width, left, of, left_stride, weights, at + part, PANEL,
                         depth,
-                    )
+                    )  # fmt: skip
             for r in range(n):
                 both = scratch[sums + r * pair_width : sums + (r + 1) * pair_width]
                 if bias.size > 0:

@@ -53,13 +53,19 @@ class CpuRunner:
         pairs: bool,
         threads: int,
         eos_token_ids: Seq[int],
+        worth_a_team: int = _WORTH_A_TEAM,
     ) -> None:
-        """`pairs`: the weights are packed in pairs, and activations are multiplied as bfloat16 (see `linear`)."""
+        """`pairs`: the weights are packed in pairs, and activations are multiplied as bfloat16 (see `linear`).
+
+        `worth_a_team`: steps of fewer multiplications run on the calling thread; 0 shares every step.
+        """
         group = shape.group_size
         self.compute_ns = 0
         """Nanoseconds spent in the compiled program by `execute`, all steps."""
         self._shape = shape
         self._weights_per_token = packed_elements(shape)
+        self._worth_a_team = worth_a_team
+        self._share_next = False
         self._dims = _dims(shape, limits)
         self._cache_blocks = _cache_tensors(shape, limits, dtype)
         self._batch = Batch(limits, attention.task_tokens(group))
@@ -81,7 +87,7 @@ class CpuRunner:
         indices, slots, positions = self._batch.fill(plan.rows)
         self._sampler.prepare(slots, positions)
         started = time.perf_counter_ns()
-        self._team.run(alone=plan.num_tokens * self._weights_per_token < _WORTH_A_TEAM)
+        self._team.run(alone=self._is_small(plan.num_tokens))
         self.compute_ns += time.perf_counter_ns() - started
         sampled, failed = self._sampler.finish(len(indices))
         tokens: list[int | None] = sampled
@@ -99,19 +105,24 @@ class CpuRunner:
     def logits(self, rows: Seq[Row]) -> Array:
         """Compute rows and return the logits of each one's last token, [rows, vocab_size], a view until the next run.
 
-        For measurements: nothing is sampled. The rows' sequences take the first slots.
+        For measurements: nothing is sampled. The rows' sequences take the first slots. Of the steps that one thread
+        would run, every other is shared: both ways must give the same bits.
         """
         for slot, row in enumerate(rows):
             row.sequence.slot = slot
             self._batch.join(row.sequence)
         self._batch.fill(rows)
         self._batch.step.counts[SAMPLED_ROWS] = 0
-        self._team.run()
+        self._team.run(alone=self._is_small(sum(row.num_tokens for row in rows)) and not self._share_next)
+        self._share_next = not self._share_next
         return self._logit_rows()[: len(rows)]
 
     def close(self) -> None:
         """Send the threads home. Idempotent."""
         self._team.close()
+
+    def _is_small(self, num_tokens: int) -> bool:
+        return num_tokens * self._weights_per_token < self._worth_a_team
 
     def _logit_rows(self) -> Array:
         return self._buffers.logits[:, : self._shape.vocab_size]
@@ -131,7 +142,7 @@ class CpuRunner:
         found = {}
         packed = 0
         for index, row in enumerate(rows):
-            wanted = row.sequence.params.prompt_logprobs
+            wanted = row.sequence.params.prompt_logprobs if row.sequence.wants_prompt_logprobs else None
             following = row.sequence.tokens[
                 row.start + 1 : min(row.start + row.num_tokens + 1, row.sequence.num_prompt)
             ]

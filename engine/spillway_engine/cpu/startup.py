@@ -7,10 +7,12 @@ from spillway_engine.cpu.runner import CpuRunner, block_bytes
 from spillway_engine.cpu.weights import can_pair, load_weights, weight_bytes
 from spillway_engine.errors import MemoryBudgetError
 from spillway_engine.exactness import measure_exactness
+from spillway_engine.kernel_cache import use_kernel_cache, warm_up_phase
 from spillway_engine.machine import available_bytes, num_threads
 from spillway_engine.model.checkpoint import Checkpoint
-from spillway_engine.model.config import ModelShape, choose_dtype
+from spillway_engine.model.config import ModelShape, check_token_ids, choose_dtype
 from spillway_engine.model.decoder import DecoderTensors
+from spillway_engine.pace import time_step
 from spillway_engine.prepared import Prepared, Report
 from spillway_engine.settings import EngineSettings
 from spillway_engine.sizing import size_engine
@@ -20,6 +22,8 @@ def prepare_native(
     settings: EngineSettings, path: Path, shape: ModelShape, eos_token_ids: tuple[int, ...], report: Report
 ) -> Prepared:
     """Load the model in `path`. Raises `ModelError`, `SettingsError` or `MemoryBudgetError`."""
+    check_token_ids(path, eos_token_ids, shape.vocab_size)
+    warming = warm_up_phase(use_kernel_cache())
     with Checkpoint(path) as checkpoint:
         dtype = choose_dtype(settings.dtype, shape.dtype or checkpoint.dtype)
         free = available_bytes()
@@ -43,6 +47,7 @@ def prepare_native(
             lambda share: report("loading weights", share),
             pairs=pairs,
         )
+        checkpoint.check_all_read()
     runner = CpuRunner(
         shape,
         weights,
@@ -52,8 +57,15 @@ def prepare_native(
         threads=settings.threads or num_threads(),
         eos_token_ids=eos_token_ids,
     )
-    report("warming up", 0.0)
+    report(warming, 0.0)
     started = time.monotonic()
     exactness = measure_exactness(runner.logits, vocab_size=shape.vocab_size, limits=limits)
-    warmup_s = time.monotonic() - started
-    return Prepared(runner=runner, limits=limits, vocab_size=shape.vocab_size, exactness=exactness, warmup_s=warmup_s)
+    measured_step = time_step(runner, vocab_size=shape.vocab_size, limits=limits)
+    return Prepared(
+        runner=runner,
+        limits=limits,
+        vocab_size=shape.vocab_size,
+        exactness=exactness,
+        warmup_s=time.monotonic() - started,
+        measured_step=measured_step,
+    )

@@ -40,7 +40,10 @@ class Team:
         """Run one step; `step` and `buffers` are as the caller has filled them.
 
         `alone`: by the calling thread, while the others sleep on; for steps too small to share.
+        Raises `RuntimeError` after `close`: nobody would come to the barriers.
         """
+        if self._control[STOPPING]:
+            raise RuntimeError("this team has gone home: its runner is closed")
         if self._members and not alone:
             self._control[STARTED] += 1
             self._wake()

@@ -105,8 +105,8 @@ class HfRunner:
 
 
 def _prompt_targets(row: Row) -> list[int]:
-    """Return the prompt tokens that follow the row's positions, if their log-probabilities were asked for."""
+    """Return the prompt tokens that follow the row's positions, if their log-probabilities are wanted."""
     sequence = row.sequence
-    if sequence.params.prompt_logprobs is None:
+    if not sequence.wants_prompt_logprobs:
         return []
     return sequence.tokens[row.start + 1 : min(row.start + row.num_tokens + 1, sequence.num_prompt)]

@@ -68,11 +68,6 @@ class Checkpoint:
         return tuple(sorted(self._unread))
 
     @property
-    def total_bytes(self) -> int:
-        """Bytes of all tensors as stored."""
-        return sum(dtype.itemsize * _numel(shape) for dtype, shape in map(self._header, self._files))
-
-    @property
     def dtype(self) -> torch.dtype:
         """The type of the first tensor by name: what the checkpoint is in, where config.json does not say."""
         return self._header(self.names[0])[0]
@@ -88,6 +83,21 @@ class Checkpoint:
             raise InvalidCheckpointError(f"{self.path}: tensor {name} cannot be read: {error}") from error
         self._unread.discard(name)
         return tensor.to(dtype or found_dtype).contiguous()
+
+    def bytes_as(self, dtype: torch.dtype) -> int:
+        """Return how many bytes all tensors take once they are converted to `dtype`."""
+        return dtype.itemsize * sum(_numel(shape) for _, shape in map(self._header, self._files))
+
+    def check_all_read(self) -> None:
+        """Raise `InvalidCheckpointError` if a tensor was neither read nor ignored: the model is not the one it is for.
+
+        A decoder that leaves out a bias, say, answers all the same, and answers nonsense.
+        """
+        if self._unread:
+            raise InvalidCheckpointError(
+                f"{self.path}: tensor {self.unused[0]} is there, but the model that config.json describes has no place "
+                f"for it ({len(self._unread)} such tensors); is config.json this checkpoint's own?"
+            )
 
     def ignore(self, *names: str) -> None:
         """Take tensors off the list of unused ones: they are known, and not needed."""

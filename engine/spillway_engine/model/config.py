@@ -3,7 +3,7 @@
 One table says how the families differ; everything else about them is the same decoder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +47,6 @@ class ModelShape:
     def group_size(self) -> int:
         """Query heads that share one key-value head."""
         return self.num_heads // self.num_kv_heads
-
-    def kv_bytes_per_token(self, dtype: torch.dtype) -> int:
-        """Bytes of keys and values that one token takes in all layers."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +191,18 @@ def choose_dtype(requested: str, declared: torch.dtype | None) -> torch.dtype:
     if requested != "auto":
         return DTYPES[requested]
     return declared or torch.float32
+
+
+def check_token_ids(path: Path, token_ids: Iterable[int], vocab_size: int) -> None:
+    """Raise `InvalidCheckpointError` for a token that ends an answer but that the model does not know.
+
+    Kernels write to such tokens' logits, and check no bounds.
+    """
+    for token in token_ids:
+        if token >= vocab_size:
+            raise InvalidCheckpointError(
+                f"{path}: key 'eos_token_id' names token {token}; the model's vocab_size is {vocab_size}"
+            )
 
 
 def _family(config: Fields) -> tuple[str, Family]:

@@ -117,6 +117,7 @@ class Channels:
         self._counters = counters
         self._log = log
         self._log_malformed = RateLimited(log, "malformed_frame", clock_ns)
+        self._log_refused = RateLimited(log, "refused_connection", clock_ns)
         self._hello_timeout_s = hello_timeout_s
         self._max_unsent_bytes = max_unsent_bytes
         self._encoder = FrameEncoder()
@@ -242,7 +243,7 @@ class Channels:
     # ---- leaving ----
 
     def _refuse(self, wire: Wire, reason: str) -> None:
-        self._log("refused_connection", reason=reason)
+        self._log_refused(reason=reason)
         wire.send(Goodbye(reason=reason))
         wire.close(reason)
 
@@ -306,6 +307,10 @@ class Channels:
         for client_id, total in self._credits.grant(in_hand).items():
             wire = self.clients[client_id].channels[Channel.OUTPUT]
             wire.send(Credit(total=total))  # unread and lost, it is in the next beat
+
+    def check_integrity(self) -> None:
+        """Raise `IntegrityError` if the clients' credits do not add up."""
+        self._credits.check_integrity()
 
     def beat(self, step: int, now_ns: int) -> None:
         """Tell every client how far the loop is, which of its output frames was the last, load and credits."""

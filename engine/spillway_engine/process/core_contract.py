@@ -5,11 +5,12 @@ from typing import Any, Protocol
 
 from spillway_engine.plan import Runner
 from spillway_engine.process.outbox import StepTimes
+from spillway_engine.reports import Totals
 from spillway_wire.messages import Capacity, Delta, Exactness, Load, Submit
 from spillway_wire.outcomes import Outcome
 
 
-class Report(StepTimes, Protocol):
+class StepFacts(StepTimes, Protocol):
     """What a step says of itself."""
 
     @property
@@ -44,7 +45,7 @@ class Core(Protocol):
     def end_all(self, outcome: Outcome, message: str) -> list[tuple[str, Delta]]:
         """End every request."""
 
-    def step(self) -> Report | None:
+    def step(self) -> StepFacts | None:
         """Run one step, or return None if there is nothing to run now."""
 
     def load(self) -> Load:
@@ -53,8 +54,11 @@ class Core(Protocol):
     def snapshot(self) -> Any:
         """Describe the core."""
 
-    def check_integrity(self) -> None:
-        """Raise if any block is unaccounted for."""
+    def totals(self) -> Totals:
+        """Count what happened since the start."""
+
+    def check_if_idle(self) -> None:
+        """Raise `IntegrityError` if nothing is live and anything is unaccounted for."""
 
     def wrap_runner(self, wrap: Callable[[Runner], Runner]) -> None:
         """Put something around the runner, before the first step."""
@@ -97,3 +101,7 @@ class Loaded(Protocol):
     @property
     def warmup_s(self) -> float:
         """How long warm-up took."""
+
+    @property
+    def measured_step(self) -> tuple[int, int] | None:
+        """A step that warm-up ran: tokens, and the nanoseconds that they took; None where none was measured."""

@@ -4,6 +4,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Final
 
+from spillway_engine.errors import is_out_of_memory
 from spillway_wire.messages import LastWords
 
 EXIT_OK: Final = 0
@@ -15,14 +16,14 @@ EXIT_STEP_FAILED: Final = 70
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class LoopEnd:
     """Why the loop ended."""
 
     words: LastWords
     status: int
 
     @classmethod
-    def of_failure(cls, error: Exception) -> "Ending":
+    def of_failure(cls, error: Exception) -> "LoopEnd":
         """The ending of a process whose step raised `error`."""
         words = LastWords(
             cause=cause_of(error),
@@ -32,13 +33,11 @@ class Ending:
         return cls(words, EXIT_STEP_FAILED)
 
 
-_OUT_OF_MEMORY = {"MemoryError", "OutOfMemoryError"}
 _DEVICE = {"AcceleratorError", "CudaError", "CudaAPIError"}
 
 
 def cause_of(error: BaseException) -> str:
     """Name the kind of failure for `LastWords`; by class name, because the device's library is not known here."""
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if names & _OUT_OF_MEMORY:
+    if is_out_of_memory(error):
         return "out_of_memory"
-    return "device" if names & _DEVICE else "exception"
+    return "device" if _DEVICE & {cls.__name__ for cls in type(error).__mro__} else "exception"

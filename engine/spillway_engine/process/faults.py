@@ -116,10 +116,6 @@ class Faults:
             return f"value is {order.value}; {order.fault} takes {low:g} to {high:g}"
         return None
 
-    def disarm_all(self) -> None:
-        """Forget what has not struck yet."""
-        self.armed = ()
-
     def _striking(self, step: int, *faults: Fault) -> list[Armed]:
         now = [armed for armed in self.armed if armed.fault in faults and armed.first <= step <= armed.last]
         self.num_struck += len(now)

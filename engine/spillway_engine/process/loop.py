@@ -31,8 +31,8 @@ import msgspec
 
 from spillway_engine.errors import RequestError
 from spillway_engine.process.channels import Channels
-from spillway_engine.process.core_contract import Core, Report
-from spillway_engine.process.exits import EXIT_OK, Ending
+from spillway_engine.process.core_contract import Core, StepFacts
+from spillway_engine.process.exits import EXIT_OK, LoopEnd
 from spillway_engine.process.faults import Faults
 from spillway_wire.messages import Abort, Delta, Inject, Injected, LastWords, Load, Submit
 from spillway_wire.outcomes import Outcome
@@ -65,8 +65,6 @@ class StepLoop:
         self._tick_ns = int(tick_s * 1e9)
         self._next_tick_ns = 0
         self._last_step = 0
-        self._unchecked = False
-        """Whether there was a step since the core's books were last checked."""
         self._wake = asyncio.Event()
         self._draining = False
         self._stopping = False
@@ -164,7 +162,7 @@ class StepLoop:
 
     # ---- the loop ----
 
-    async def run(self, channels: Channels) -> Ending:
+    async def run(self, channels: Channels) -> LoopEnd:
         """Serve until told to end, or until a step raises."""
         self._channels = channels
         if not self._draining:
@@ -173,19 +171,19 @@ class StepLoop:
             return await self._serve(channels)
         except Exception as error:  # noqa: BLE001 - whatever it is, this process ends with it and says so
             self._log("step_failed", error=f"{type(error).__name__}: {error}")
-            return Ending.of_failure(error)
+            return LoopEnd.of_failure(error)
         finally:
             self._page.state = EngineState.STOPPED
             self._page.tick(self._clock_ns())
 
-    async def _serve(self, channels: Channels) -> Ending:
+    async def _serve(self, channels: Channels) -> LoopEnd:
         core = self._core
         while True:
             if self._stopping:
                 self._end_all(channels)
-                return Ending(LastWords(cause="stopped", message="told to stop"), EXIT_OK)
+                return LoopEnd(LastWords(cause="stopped", message="told to stop"), EXIT_OK)
             if self._draining and not core.has_work:
-                return Ending(LastWords(cause="drained", message="everything known is finished"), EXIT_OK)
+                return LoopEnd(LastWords(cause="drained", message="everything known is finished"), EXIT_OK)
             if not self._draining:
                 load = core.load()
                 channels.send_credits(load.running + load.waiting)  # what they bring can arrive during the step
@@ -206,7 +204,6 @@ class StepLoop:
         if report is None:
             return False
         self._last_step = report.step
-        self._unchecked = True
         load = self._core.load()
         self._count(report, load)
         self._page.end(self._clock_ns())
@@ -217,7 +214,7 @@ class StepLoop:
             channels.send_step(client_id, report, load, deltas)
         return True
 
-    def _count(self, report: Report, load: Load) -> None:
+    def _count(self, report: StepFacts, load: Load) -> None:
         counters = self._counters
         counters[Counter.STEPS] = report.step
         counters[Counter.STEP_TOKENS] += report.num_tokens
@@ -226,6 +223,12 @@ class StepLoop:
             if delta.finish is not None:
                 completed = delta.finish.outcome is Outcome.COMPLETED
                 counters[Counter.CHOICES_COMPLETED if completed else Counter.CHOICES_FAILED] += 1
+        totals = self._core.totals()
+        counters[Counter.FAILED_LOGITS] = totals.failed_logits
+        counters[Counter.PREEMPTIONS] = totals.preemptions
+        counters[Counter.PREFIX_QUERIES] = totals.prefix_queries
+        counters[Counter.PREFIX_HITS] = totals.prefix_hits
+        counters[Counter.OUT_OF_MEMORY] = totals.out_of_memory
         self._count_load(load)
 
     def _count_load(self, load: Load) -> None:
@@ -249,9 +252,8 @@ class StepLoop:
 
     def _tick(self, channels: Channels, now_ns: int) -> None:
         self._next_tick_ns = now_ns + self._tick_ns
-        if self._unchecked and not self._core.has_work:
-            self._core.check_integrity()
-            self._unchecked = False
+        self._core.check_if_idle()
+        channels.check_integrity()
         self._count_load(self._core.load())
         if self._orphaned():
             self._log("orphaned", message="the process that started this one is gone")

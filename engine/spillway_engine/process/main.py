@@ -40,7 +40,10 @@ from spillway_wire.parent import ParentGoneError, parent_is_alive, tie_to_parent
 FAREWELL_S = 1.0
 """How long last words and last outputs may take to leave."""
 COLD_STEP_S = (0.25, 2.0)
-"""What the first step is expected to take at least and at most; warm-up, which it is estimated from, also compiles."""
+"""What the first step is expected to take at least and at most where warm-up has not measured one.
+
+It is estimated from how long warm-up took as a whole, which may have compiled, too.
+"""
 
 Loader = Callable[[EngineSettings, Callable[[str, float], None]], Loaded]
 """Makes an engine ready, reporting (phase, share done) as it goes."""
@@ -153,6 +156,7 @@ async def serve(
         page,
         faults,
         cold_step_s=min(max(loaded.warmup_s, COLD_STEP_S[0]), COLD_STEP_S[1]),
+        measured_step=loaded.measured_step,
         clock_ns=around.clock_ns,
     )
     parent = process.parent_pid
@@ -193,10 +197,18 @@ async def serve(
 
 
 def _watch(
-    core: Core, page: PageWriter, faults: Faults | None, *, cold_step_s: float, clock_ns: Callable[[], int]
+    core: Core,
+    page: PageWriter,
+    faults: Faults | None,
+    *,
+    cold_step_s: float,
+    measured_step: tuple[int, int] | None,
+    clock_ns: Callable[[], int],
 ) -> None:
     """Put the page, and inside of it the faults, around the core's runner."""
     estimate = DurationEstimate(int(cold_step_s * 1e9))
+    if measured_step is not None:
+        estimate.learn(*measured_step)
     if faults is not None:
         core.wrap_runner(lambda runner: FaultyRunner(runner, faults))
     core.wrap_runner(lambda runner: WatchedRunner(runner, page, estimate, clock_ns))

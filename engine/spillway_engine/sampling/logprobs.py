@@ -79,19 +79,6 @@ def logprob_row(logits: Array, chosen: int, token_ids: Array, logprobs: Array) -
     return _rank(logits, chosen), found
 
 
-@compiled
-def logprob_rows(
-    logits: Array, vocab_size: int, chosen: Array, token_ids: Array, logprobs: Array, ranks: Array, found: Array,
-    first_row: int, last_row: int,
-) -> None:  # fmt: skip
-    """Do `logprob_row` for a range of rows; threads may call this at the same time with disjoint ranges.
-
-    `token_ids` and `logprobs` are [rows, 1 + n]; `ranks` and `found`, int32 [rows], receive what `logprob_row` returns.
-    """
-    for row in range(first_row, last_row):
-        ranks[row], found[row] = logprob_row(logits[row, :vocab_size], chosen[row], token_ids[row], logprobs[row])
-
-
 def position_logprobs(token_ids: Array, logprobs: Array, rank: int, found: int, num_top: int) -> PositionLogprobs:
     """Build the message from what `logprob_row` wrote, with at most `num_top` of the most likely tokens."""
     count = 1 + min(found, num_top)

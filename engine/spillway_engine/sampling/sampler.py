@@ -54,10 +54,6 @@ class CpuSampler:
         """Take in a sequence that got a slot, with the tokens it has; the slot's former sequence is forgotten."""
         self._slots.join(sequence)
 
-    def leave(self, slot: int) -> None:
-        """Free what a slot holds before somebody else joins there. Optional and idempotent."""
-        self._slots.leave(slot)
-
     def prepare(self, slots: Seq[int] | Array, output_positions: Seq[int] | Array) -> bool:
         """Say which slot each row samples for, and at which output position; each slot once.
 

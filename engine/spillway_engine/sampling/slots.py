@@ -91,7 +91,7 @@ class Slots:
         if slot is None:
             msg = f"{sequence!r} has no slot"
             raise ValueError(msg)
-        self.leave(slot)
+        self._leave(slot)
         suppressed = sorted({*self._eos_token_ids, *params.stop_token_ids})
         self.arrays.suppressed_ids[slot, : len(suppressed)] = suppressed
         num_biases = len(params.logit_bias)
@@ -132,13 +132,12 @@ class Slots:
             of = counted != NO_COUNTS
             self.arrays.counts[counted[of], token_ids[of]] += SEEN_IN_OUTPUT
 
-    def leave(self, slot: int) -> None:
-        """Give back what the slot holds. Idempotent; `join` does it too."""
+    def _leave(self, slot: int) -> None:
+        """Give back the row of counts that the slot's former sequence held."""
         row = int(self._states["counts_row"][slot])
         if row != NO_COUNTS:
             self._states["counts_row"][slot] = NO_COUNTS
             self._free_rows.append(row)
-        self.plain[slot] = True
 
 
 def _is_plain(params: SamplingParams) -> bool:

@@ -72,15 +72,18 @@ class BatchWait:
         self._wait_ns = round(settings.batch_wait_s * 1e9)
         self._full_seqs = settings.max_num_seqs
         self._full_tokens = settings.max_num_batched_tokens
-        self.until_ns: int | None = None
-        """When the present wait ends."""
+        self._until_ns: int | None = None
+        self.wakeup_ns: int | None = None
+        """When the present wait ends; None while nobody waits for company, or no longer does."""
 
     def holds(self, now_ns: int, num_running: int, waiting: WaitingQueue) -> bool:
         """Whether to plan nothing yet."""
         if not self._wait_ns or num_running or not len(waiting):
-            self.until_ns = None
+            self._until_ns = self.wakeup_ns = None
             return False
-        if self.until_ns is None:
-            self.until_ns = now_ns + self._wait_ns
+        if self._until_ns is None:
+            self._until_ns = now_ns + self._wait_ns
         full = len(waiting) >= self._full_seqs or waiting.num_tokens >= self._full_tokens
-        return now_ns < self.until_ns and not full and not waiting.has_resumed
+        holds = now_ns < self._until_ns and not full and not waiting.has_resumed
+        self.wakeup_ns = self._until_ns if holds else None
+        return holds

@@ -175,7 +175,7 @@ class Scheduler:
     @property
     def next_wakeup_ns(self) -> int | None:
         """When time alone will change what `schedule` decides: the batch wait's end or the next deadline."""
-        times = (self._batch_wait.until_ns, self._waiting.next_deadline_ns)
+        times = (self._batch_wait.wakeup_ns, self._waiting.next_deadline_ns)
         return min((time for time in times if time is not None), default=None)
 
     def check_integrity(self) -> None:

@@ -19,6 +19,8 @@ class Books:
     waiting: int
     used_blocks: int
     open_requests: int
+    journal_entries: int
+    """Of the gateways' pools, as of their last beat."""
     processes: dict[str, int]
     """How many children of each kind."""
     runtime_files: int
@@ -35,6 +37,7 @@ class Books:
             "waiting": self.waiting,
             "used_blocks": self.used_blocks,
             "open_requests": self.open_requests,
+            "journal_entries": self.journal_entries,
             "processes": _changed(before.processes, self.processes),
             "runtime_files": self.runtime_files - before.runtime_files,
             "file_descriptors": {
@@ -59,6 +62,7 @@ async def read_books(served: Served) -> Books:
         waiting=sum(engine["waiting"] for engine in engines),
         used_blocks=sum(each["total"] - each["free"] for each in blocks),
         open_requests=sum(gateway["open_requests"] for gateway in gateways),
+        journal_entries=round(sum(_journal_entries(gateway) for gateway in gateways)),
         processes=dict(Counter(_kind(child) for child in supervisor.children(recursive=True))),
         runtime_files=len(list((served.folder / "run").iterdir())),
         file_descriptors={id_: process.num_fds() for id_, process in watched.items()},
@@ -86,5 +90,11 @@ def is_idle(pool: dict[str, Any]) -> bool:
         and all(each["state"] == "ready" for each in (*engines, *gateways))
         and not any(engine["running"] or engine["waiting"] for engine in engines)
         and all(engine["kv_blocks"]["free"] == engine["kv_blocks"]["total"] for engine in engines)
-        and not any(gateway["open_requests"] for gateway in gateways)
+        and not any(gateway["open_requests"] or _journal_entries(gateway) for gateway in gateways)
     )
+
+
+def _journal_entries(gateway: dict[str, Any]) -> float:
+    """Requests in the pool of a gateway; none before its first beat."""
+    entries: float = gateway["facts"].get("journal_entries", 0)
+    return entries

@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import httpx
 
@@ -19,7 +18,6 @@ from spillway.bench.streams import Count
 from spillway.cli import Surroundings
 from spillway.commands import instance
 from spillway.errors import SpillwayError
-from spillway.state import StateFolder
 
 AFTER_PIECES = 50
 
@@ -31,24 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     instance.add_arguments(parser)
     given = vars(parser.parse_args(arguments))
     count = Count(1, given["last"])
-    around = Surroundings()
     try:
-        with instance.InstanceClient.find(given, around) as client:
-            return _watch(client, _api(given, around), count)
+        with instance.InstanceClient.find(given, Surroundings()) as client:
+            return _watch(client, count)
     except SpillwayError as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
 
-def _api(given: dict[str, Any], around: Surroundings) -> str:
-    state = StateFolder.of(given.get("--state-dir") or around.environment.get("SPILLWAY_STATE_DIR"), around.environment)
-    running = state.instance()
-    return "http://127.0.0.1:8000" if running is None else running.api
-
-
-def _watch(client: instance.InstanceClient, api: str, count: Count) -> int:
+def _watch(client: instance.InstanceClient, count: Count) -> int:
     said, killed, longest_ms, last = "", None, 0.0, time.perf_counter()
-    for number, text in enumerate(_texts(api, count)):
+    for number, text in enumerate(_texts(client, count)):
         now = time.perf_counter()
         if number:
             longest_ms = max(longest_ms, 1e3 * (now - last))
@@ -64,10 +55,11 @@ def _watch(client: instance.InstanceClient, api: str, count: Count) -> int:
     return 0 if exact and killed is not None else 1
 
 
-def _texts(api: str, count: Count) -> Iterator[str]:
+def _texts(client: instance.InstanceClient, count: Count) -> Iterator[str]:
     """Yield the pieces of the streamed answer."""
     body = {**count.fields(), "stream": True}
-    with httpx.stream("POST", f"{api}/v1/chat/completions", json=body, timeout=60.0, trust_env=False) as response:
+    url = f"{client.api}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, timeout=60.0, verify=client.verify, trust_env=False) as response:
         for line in response.iter_lines():
             data = line.removeprefix("data: ")
             if data.startswith("{"):

@@ -13,8 +13,8 @@ import httpx
 from spillway.cli import Surroundings
 from spillway.configuration import configure
 from spillway.errors import InstanceError, NotRunningError, OrderRefusedError, StartError
-from spillway.settings import NetworkSettings
 from spillway.state import Instance, StateFolder
+from spillway.supervisor.sockets import url_of
 
 _TIMEOUT_S: Final = 10.0
 
@@ -32,8 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class InstanceClient:
     """Asks one instance. Use it with `with`."""
 
-    def __init__(self, url: str, key: str, *, verify: ssl.SSLContext | bool = True, running: Instance | None) -> None:
+    def __init__(
+        self, url: str, key: str, *, api: str, verify: ssl.SSLContext | bool = True, running: Instance | None
+    ) -> None:
         self.url = url
+        self.api = api
+        """Where its gateways listen."""
+        self.verify = verify
+        """What its certificate is held against."""
         self._running = running
         headers = {"authorization": f"Bearer {key}"}
         # trust_env=False: a proxy for the internet has no business between a command and its own machine.
@@ -46,7 +52,9 @@ class InstanceClient:
         settings = configure(flags, around.environment, around.folder)
         state = StateFolder.of(settings.state_dir, around.environment)
         running = state.instance()
-        url = given.get("ops") or (running.ops if running else default_url(settings.network))
+        network, tls = settings.network, settings.network.tls_certificate is not None
+        url = given.get("ops") or (running.ops if running else url_of(network.ops_host, network.ops_port, tls=tls))
+        api = running.api if running else url_of(network.host, network.port, tls=tls)
         if not url.startswith(("http://", "https://")):
             url = f"http://{url}"
         try:
@@ -58,8 +66,8 @@ class InstanceClient:
                     f"its folder with --state-dir"
                 ) from None
             raise InstanceError(str(error)) from None
-        certificate = settings.network.tls_certificate or (running.tls_certificate if running else None)
-        return cls(url.rstrip("/"), key, verify=_trust(certificate), running=running)
+        certificate = network.tls_certificate or (running.tls_certificate if running else None)
+        return cls(url.rstrip("/"), key, api=api, verify=_trust(certificate), running=running)
 
     def __enter__(self) -> Self:
         return self
@@ -98,13 +106,6 @@ class InstanceClient:
                 f"--state-dir"
             )
         raise OrderRefusedError(f"{self.url} refused: {message}")
-
-
-def default_url(network: NetworkSettings) -> str:
-    """Return the URL of ops that the settings mean; what listens everywhere is reached over loopback."""
-    scheme = "http" if network.tls_certificate is None else "https"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(network.ops_host, network.ops_host)  # noqa: S104
-    return f"{scheme}://[{host}]:{network.ops_port}" if ":" in host else f"{scheme}://{host}:{network.ops_port}"
 
 
 def _trust(certificate: str | None) -> ssl.SSLContext | bool:

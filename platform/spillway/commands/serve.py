@@ -2,7 +2,8 @@
 
 Settings come from defaults, then spillway.toml, then SPILLWAY_… variables, then these flags; the later one counts.
 When a request sent now would be served, one line `ready api=URL ops=URL` is printed on standard output; all else goes
-to standard error. SIGHUP reads the settings again.
+to standard error. SIGHUP reads settings and certificates again; where standard error is a terminal, it means that the
+terminal was closed, and ends everything in good order.
 """
 
 import argparse

@@ -4,6 +4,7 @@
 `keys`                every setting by name, found in the dataclasses; and what is allowed
 `values`              kinds of values: reading, limits, writing
 `models`              the settings whose names the user chooses: models and engine options
+`routes`              rules that choose a model; in the file alone
 `layers`              what one source says
 `checks`              what holds between settings
 `flags`               the flags, for argparse
@@ -57,7 +58,8 @@ def merge(layers: list[Layer]) -> Settings:
         inner = {place.removeprefix(prefix): value for place, value in top.items() if place.startswith(prefix)}
         groups[field.name] = replace(default, **inner)
     plain = {place: value for place, value in top.items() if "." not in place}
-    settings = Settings(models=_models(layers), engine=engine, **plain, **groups)
+    routes = tuple(rule for layer in layers for rule in layer.routes)
+    settings = Settings(models=_models(layers), routes=routes, engine=engine, **plain, **groups)
     check(settings, lambda place: given[place].origin if place in given else place)
     return settings
 

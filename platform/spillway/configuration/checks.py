@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from spillway.configuration.layers import did_you_mean
 from spillway.errors import ConfigurationError
-from spillway.settings import NetworkSettings, RestartSettings, Settings
+from spillway.settings import GenerationSettings, NetworkSettings, RestartSettings, Settings
+from spillway_wire.sampling import SamplingParams, sampling_problems
 
 Origin = Callable[[str], str]
 """Returns the name that a setting was given by: its place in the file if it is a default."""
@@ -18,7 +20,9 @@ def check(settings: Settings, origin: Origin) -> None:
     _check_listening(settings.network, origin)
     _check_tls(settings.network, origin)
     _check_restart(settings.restart, origin)
+    _check_generation(settings.generation, origin)
     _check_names(settings)
+    _check_routes(settings)
 
 
 def is_loopback(host: str) -> bool:
@@ -77,8 +81,40 @@ def _check_restart(restart: RestartSettings, origin: Origin) -> None:
         )
 
 
+def _check_generation(generation: GenerationSettings, origin: Origin) -> None:
+    """Refuse what engines would refuse: a wrong default fails every request that leaves it open."""
+    params = SamplingParams(
+        temperature=generation.temperature,
+        top_k=generation.top_k,
+        top_p=generation.top_p or 1.0,  # 0 is allowed: a gateway makes it the smallest share there is
+        repetition_penalty=generation.repetition_penalty,
+        seed=generation.seed,
+    )
+    for problem in sampling_problems(params, vocab_size=1):
+        name, _, wrong = problem.partition(" ")
+        raise ConfigurationError(f"{origin('generation.' + name)} {wrong}")
+
+
 def _check_names(settings: Settings) -> None:
     names = Counter(name for model in settings.models for name in (model.name, *model.aliases))
     twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
         raise ConfigurationError(f"two models, or a model and an alias, are called {twice[0]!r}; names must differ")
+
+
+def _check_routes(settings: Settings) -> None:
+    names = [model.name for model in settings.models]
+    aliases = {alias: model.name for model in settings.models for alias in model.aliases}
+    for place, rule in enumerate(settings.routes):
+        if rule.to not in names:
+            meant = f" (it is an alias: write {aliases[rule.to]!r})" if rule.to in aliases else ""
+            hint = meant or did_you_mean(rule.to, names) or f"; served are: {', '.join(names)}"
+            raise ConfigurationError(
+                f"routes[{place}].to is {rule.to!r}, which is not the name of a served model{hint}"
+            )
+        if rule.model is not None and rule.model not in {*names, *aliases}:
+            hint = did_you_mean(rule.model, [*names, *aliases]) or f"; there are: {', '.join([*names, *aliases])}"
+            raise ConfigurationError(
+                f"routes[{place}].model is {rule.model!r}, which no request can name: it is neither a served model nor "
+                f"an alias{hint}"
+            )

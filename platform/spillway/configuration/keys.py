@@ -27,8 +27,8 @@ from spillway.configuration.values import Kind, Limits, Perhaps, Switch, kind_of
 from spillway.settings import ModelSettings, Settings
 
 _STANDING_ALONE: Final = ("network", "limits")
-_BY_HAND: Final = ("models", "engine")
-"""Tables with names of the user's own; `models` reads them."""
+_BY_HAND: Final = ("models", "engine", "routes")
+"""Tables with names of the user's own, which `models` reads, and rules, which `routes` reads."""
 _ANY_DAY_S: Final = 7 * 86_400.0
 """The longest of all times: a typing error is likelier than a wish for more than a week."""
 
@@ -76,7 +76,7 @@ _LIMITS: Final[dict[str, Limits]] = {
     "generation.temperature": (0, 2),
     "generation.top_p": (0, 1),
     "generation.top_k": (-1, 1_000_000),
-    "generation.repetition_penalty": (0.01, 100),
+    "generation.repetition_penalty": (0.01, 10),
     "generation.max_tokens_chat": (1, 10_000_000),
     "generation.max_tokens_generate": (1, 10_000_000),
     "generation.seed": (0, 2**63 - 1),
@@ -140,7 +140,7 @@ class Key:
 
 
 def every_key() -> tuple[Key, ...]:
-    """Return all settings but the tables with names of the user's own, in the order of `Settings`."""
+    """Return all settings but those that are read by hand, in the order of `Settings`."""
     return tuple(_keys(Settings, group=""))
 
 

@@ -20,8 +20,10 @@ from spillway.configuration.models import (
     model_options_from_text,
     models_from_text,
 )
+from spillway.configuration.routes import routes_from_file
 from spillway.configuration.values import Kind
 from spillway.errors import ConfigurationError
+from spillway.settings import RouteRule
 
 DEFAULT_FILE: Final = "spillway.toml"
 CONFIG_VARIABLE: Final = "SPILLWAY_CONFIG"
@@ -49,6 +51,8 @@ class Layer:
     """Which models are served, by name; None: it does not say."""
     models: Mapping[str, ModelPart] = field(default_factory=dict)
     """What else it says of models, by name."""
+    routes: tuple[RouteRule, ...] = ()
+    """Only a file has any."""
 
 
 def read(kind: Kind, value: object, origin: str) -> Given:
@@ -100,6 +104,7 @@ class _Reader:
         values: dict[str, Given] = {}
         engine: dict[str, Any] = {}
         models: dict[str, ModelPart] = {}
+        routes: tuple[RouteRule, ...] = ()
         for name, value in content.items():
             if name == "engine":
                 engine = engine_options_from_file(self._table(name, value), self._origin(name))
@@ -108,18 +113,20 @@ class _Reader:
                     model: model_from_file(model, self._table(f"models.{model}", part), self._origin(f"models.{model}"))
                     for model, part in self._table(name, value).items()
                 }
+            elif name == "routes":
+                routes = routes_from_file(value, self._origin(name))
             elif name in self._groups:
                 for inner, each in self._table(name, value).items():
                     self._take(f"{name}.{inner}", each, values)
             else:
                 self._take(name, value, values)
         served = {name: part.model or name for name, part in models.items()} if models else None
-        return Layer(values, engine, served, models)
+        return Layer(values, engine, served, models, routes)
 
     def _take(self, place: str, value: object, values: dict[str, Given]) -> None:
         key = self._keys.get(place)
         if key is None:
-            known = [*self._keys, *self._groups, "engine", "models"]
+            known = [*self._keys, *self._groups, "engine", "models", "routes"]
             by_last_part = [name for name in self._keys if name.rpartition(".")[2] == place.rpartition(".")[2]]
             hint = f" (did you mean {by_last_part[0]}?)" if by_last_part else did_you_mean(place, known)
             raise ConfigurationError(f"{self._origin(place)} is no setting{hint}")

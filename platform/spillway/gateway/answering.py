@@ -1,6 +1,7 @@
 """One answer in the making: tickets are read, tokens become text, and the endpoint's form makes it an answer."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from spillway.gateway.choices import ChoiceText, Entry, Part
 from spillway.gateway.gateway import Gateway
@@ -15,6 +16,9 @@ from spillway.pool.contract import Refused, Ticket, Work
 from spillway_text.stop import StopAutomaton
 from spillway_wire.outcomes import Outcome
 from spillway_wire.tally import OUTPUT_TOKENS, PROMPT_TOKENS
+
+_TOKENS_BEFORE: Final = 8
+"""Of a prompt that an answer goes on from: enough for a character that is spread over several tokens."""
 
 
 class Answer:
@@ -39,11 +43,18 @@ class Answer:
         stops = stops_of(plan.request)
         automaton = StopAutomaton(stops) if stops else None
         self._choices = [
-            ChoiceText(plan.model, index, stops=automaton, logprobs=plan.logprobs is not None)
-            for index in range(len(works) * self._per_prompt)
+            ChoiceText(
+                plan.model,
+                index,
+                stops=automaton,
+                logprobs=plan.logprobs is not None,
+                after=work.prompt_token_ids[-_TOKENS_BEFORE:] if plan.continues else (),
+            )
+            for index, work in enumerate(work for work in works for _ in range(self._per_prompt))
         ]
         self._num_open = [self._per_prompt] * len(works)
         """Choices of each prompt that have not ended."""
+        self._is_submitted = False
 
     async def whole(self, reply: Reply) -> None:
         """Generate everything, then send it."""
@@ -114,6 +125,7 @@ class Answer:
             for ticket in tickets:
                 ticket.abort(outcome)
             raise
+        self._is_submitted = True
         return Tickets(tickets, self._per_prompt, self._why)
 
     def _why(self) -> Outcome:
@@ -143,6 +155,8 @@ class Answer:
         )
 
     def _count(self) -> None:
+        if not self._is_submitted:
+            return  # nobody has computed anything for what was refused
         tally, usage = self._gateway.tally, self._usage()
         tally.add(PROMPT_TOKENS, usage.prompt_tokens)
         tally.add(OUTPUT_TOKENS, usage.completion_tokens)

@@ -40,7 +40,10 @@ class ChoiceText:
     too: the tokens up to the one that completed it count, and neither its text nor log-probabilities of it are shown.
     """
 
-    def __init__(self, model: Model, index: int, *, stops: StopAutomaton | None, logprobs: bool) -> None:
+    def __init__(
+        self, model: Model, index: int, *, stops: StopAutomaton | None, logprobs: bool, after: Sequence[int] = ()
+    ) -> None:
+        """`after` holds the last tokens of a prompt whose text the answer goes on from."""
         self.index = index
         """Place among all choices of the answer."""
         self.token_ids: list[int] = []
@@ -50,7 +53,7 @@ class ChoiceText:
         """Prompt tokens that were not computed again; known at the engine's end of the choice."""
         self.reason: FinishReason | None = None
         """Set when nothing more will be shown."""
-        self._detokenizer = model.text.detokenizer()
+        self._detokenizer = model.text.detokenizer(after=after)
         self._stops = StopStrings(stops) if stops is not None else None
         self._entries: deque[Entry] | None = deque() if logprobs else None
         """Those whose text is still held back."""

@@ -9,6 +9,8 @@ in each leaves behind (nothing, but for the outcome in the tally)::
 
 import asyncio
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from spillway.gateway.answering import Answer
@@ -18,9 +20,10 @@ from spillway.gateway.endpoints.table import Endpoint
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.interrupt import Interruptible
 from spillway.gateway.patience import patience
-from spillway.gateway.plan import Head
+from spillway.gateway.plan import Head, Plan
 from spillway.gateway.problems import Problem, body, headers, invalid
 from spillway.gateway.reply import ABORT, JSON, VISIT, Receive, Reply, Scope, Send, Visit
+from spillway.gateway.routes import Asked, route
 from spillway.gateway.sampling import priority_of, tier_of
 from spillway.gateway.schema import SamplingFields
 from spillway.gateway.tokens import plan_params, prompt_tokens
@@ -63,6 +66,7 @@ class Exchange:
                         "request",
                         request_id=visit.request_id,
                         endpoint=self._endpoint.name,
+                        client=(scope["client"] or ("",))[0],
                         outcome=(arrival.outcome or Outcome.GATEWAY_FAILED).value,
                         status=reply.status,
                         seconds=round(visit.elapsed_s, 4),
@@ -74,38 +78,66 @@ class Exchange:
             with gateway.opened(work):
                 gateway.check_taking_work()
                 patient = patience(scope["headers"], at_most_s=limits.request_timeout_s)
-                raw = await read_body(
-                    receive, scope["headers"], max_bytes=limits.max_body_bytes, patience_s=limits.slow_reader_s
-                )
-                if raw is None:
-                    raise client_gone()
-                loop = asyncio.get_running_loop()
-                timers = [loop.call_later(patient.whole_s - visit.elapsed_s, work.interrupt, expired(patient.whole_s))]
-                watcher = loop.create_task(_watch(receive, work), name="watch a client")
-                try:
-                    request = self._reader(raw)
-                    first_byte_s = patient.first_byte_s
-                    if first_byte_s is not None:
-                        wait_s = first_byte_s - visit.elapsed_s
-                        timers.append(loop.call_later(wait_s, work.interrupt, expired(first_byte_s)))
-                    answer = await self._begin(request, visit, work, visit.began + patient.whole_s)
-                    if request.stream:
-                        await answer.stream(reply, on_begin=timers[-1].cancel if timers[1:] else _nothing)
-                    else:
-                        await answer.whole(reply)
-                finally:
-                    watcher.cancel()
-                    for timer in timers:
-                        timer.cancel()
+                with self._due(patient.whole_s, visit, work), self._due(patient.first_byte_s, visit, work) as first:
+                    raw = await read_body(
+                        receive, scope["headers"], max_bytes=limits.max_body_bytes, patience_s=limits.slow_reader_s
+                    )
+                    if raw is None:
+                        raise client_gone()
+                    watcher = asyncio.create_task(_watch(receive, work), name="watch a client")
+                    try:
+                        await self._answer(self._reader(raw), scope, work, reply, patient.whole_s, first)
+                    finally:
+                        watcher.cancel()
 
-    async def _begin(self, request: SamplingFields, visit: Visit, work: Interruptible, deadline: float) -> Answer:
+    @contextmanager
+    def _due(self, patience_s: float | None, visit: Visit, work: Interruptible) -> Iterator[Callable[[], None]]:
+        """Interrupt the work when so much time has passed since the request was heard of, until what is yielded is
+        called or the body ends; None: never.
+        """
+        if patience_s is None:
+            yield _nothing
+            return
+        timer = asyncio.get_running_loop().call_later(
+            patience_s - visit.elapsed_s, lambda: work.interrupt(self._expired(patience_s, visit, None))
+        )
+        try:
+            yield timer.cancel
+        finally:
+            timer.cancel()
+
+    def _expired(self, patience_s: float, visit: Visit, retry_after_s: float | None) -> Problem:
+        return expired(patience_s, visit.elapsed_s, retry_after_s or self._gateway.pool.retry_after_s())
+
+    async def _answer(
+        self,
+        request: SamplingFields,
+        scope: Scope,
+        work: Interruptible,
+        reply: Reply,
+        patience_s: float,
+        on_begin: Callable[[], None],
+    ) -> None:
+        visit: Visit = scope[VISIT]
+        answer = await self._begin(request, scope, work, visit.began + patience_s)
+        try:
+            if request.stream:
+                await answer.stream(reply, on_begin=on_begin)
+            else:
+                await answer.whole(reply)
+        except Refused as refused:
+            if refused.outcome is Outcome.EXPIRED:  # pool and engines know the deadline, too: all say it as we do
+                raise self._expired(patience_s, visit, refused.retry_after_s) from refused
+            raise
+
+    async def _begin(self, request: SamplingFields, scope: Scope, work: Interruptible, deadline: float) -> Answer:
         """Do all that comes before the engines' part."""
         gateway, settings = self._gateway, self._gateway.settings
+        visit: Visit = scope[VISIT]
         _check_stream(request)
         tier = tier_of(request)
-        model = gateway.model(getattr(request, "model", None))
-        plan = self._endpoint.plan(request, model, settings.generation)
-        prompts = await prompt_tokens(plan)
+        plan, prompts = await self._plan(request, scope, tier)
+        model = plan.model
         state = gateway.model_state(model)
         ids = [visit.request_id] if len(prompts) == 1 else [f"{visit.request_id}-{i}" for i in range(len(prompts))]
         all_params = plan_params(
@@ -132,6 +164,36 @@ class Exchange:
         ]
         exactness = state.exactness if state is not None else None
         return Answer(gateway, plan, works, form=plan.form(head, prompts), exactness=exactness, interruptible=work)
+
+    async def _plan(self, request: SamplingFields, scope: Scope, tier: str) -> tuple[Plan, list[list[int]]]:
+        """Choose the model that serves, and plan for it.
+
+        The model that the request names counts the tokens that rules may ask for, so it must accept the prompt, too;
+        they are counted again only for a model of another folder, whose tokenizer may differ.
+        """
+        gateway, settings = self._gateway, self._gateway.settings
+        name = getattr(request, "model", None)
+        model = gateway.model(name)
+        plan = self._endpoint.plan(request, model, settings.generation)
+        context = gateway.longest_context(gateway.models if settings.routes else (model,))
+        prompts = await prompt_tokens(plan, context)
+        if not settings.routes:
+            return plan, prompts
+        asked = Asked(
+            named=name or model.name,
+            model=model.name,
+            tier=tier,
+            priority=request.priority or 0,
+            prompt_tokens=max(map(len, prompts)),
+            headers=scope["headers"],
+        )
+        to = route(settings.routes, asked)
+        if to == model.name:
+            return plan, prompts
+        chosen = self._endpoint.plan(request, gateway.model(to), settings.generation)
+        if chosen.model.path == model.path:
+            return chosen, prompts
+        return chosen, await prompt_tokens(chosen, gateway.longest_context((chosen.model,)))
 
     async def _fail(self, scope: Scope, reply: Reply, problem: Problem) -> None:
         """Tell the client, as far as that is still possible."""
@@ -164,12 +226,14 @@ def client_gone() -> Problem:
     return Problem(Outcome.CLIENT_GONE, "the client closed the connection")
 
 
-def expired(patience_s: float) -> Problem:
+def expired(patience_s: float, elapsed_s: float, retry_after_s: float) -> Problem:
     """Return why a request that took too long ends."""
     return Problem(
         Outcome.EXPIRED,
         f"the request was not answered within {patience_s:g} s",
+        retry_after_s=retry_after_s,
         limit=f"deadline={patience_s:g}s",
+        measured=f"{elapsed_s:.1f} s",
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from spillway.gateway.interrupt import Interruptible
@@ -63,7 +63,7 @@ class Gateway:
         self.phase = phase
         if phase is PhaseKind.ENDING:
             for work in tuple(self._open):
-                work.interrupt(draining())
+                work.interrupt(draining(phase))
 
     @contextmanager
     def opened(self, work: Interruptible) -> Iterator[None]:
@@ -77,7 +77,7 @@ class Gateway:
     def check_taking_work(self) -> None:
         """Raise `Problem` if new requests are refused."""
         if self.phase in {PhaseKind.REFUSING, PhaseKind.ENDING}:
-            raise draining()
+            raise draining(self.phase)
 
     def model(self, name: str | None) -> Model:
         """Return the model that a request means. Raises `Problem`."""
@@ -92,10 +92,25 @@ class Gateway:
         """Return what the pool knows of a model's engines."""
         return self.pool.model_state(model.name)
 
+    def longest_context(self, models: Iterable[Model]) -> int | None:
+        """Return how many tokens fit where the most fit; None if that is not known of all."""
+        longest = 0
+        for model in models:
+            state = self.model_state(model)
+            if state is None or state.max_model_len is None:
+                return None
+            longest = max(longest, state.max_model_len)
+        return longest
 
-def draining() -> Problem:
+
+def draining(phase: PhaseKind) -> Problem:
     """Return why a server that is about to end serves nobody."""
-    return Problem(Outcome.DRAINING, "the server is shutting down; send this again, to another one or a little later")
+    return Problem(
+        Outcome.DRAINING,
+        "the server is shutting down; send this again, to another one or a little later",
+        limit=f"phase={PhaseKind.SERVING}",
+        measured=f"phase={phase}",
+    )
 
 
 def unknown_model(name: str) -> Problem:

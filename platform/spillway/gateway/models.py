@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +59,8 @@ class Model:
     path: Path
     text: ModelText
     preferences: GenerationConfig
+    longest_token: int | None = None
+    """The most characters that one token stands for, where that is known."""
     aliases: tuple[str, ...] = ()
     created: int = 0
     """Unix seconds: of its configuration's last change."""
@@ -70,20 +71,22 @@ class Model:
     @classmethod
     def load(cls, name: str, path: Path, aliases: tuple[str, ...] = ()) -> "Model":
         """Read a model folder's text side; takes from milliseconds to seconds. Raises `spillway_text.ModelError`."""
+        text = ModelText(path)
         return cls(
             name=name,
             path=path,
-            text=ModelText(path),
+            text=text,
+            longest_token=text.longest_token,
             preferences=read_generation_config(path),
             aliases=aliases,
             created=_created(path),
             fingerprint=_fingerprint(path),
         )
 
-    @cached_property
-    def eos_token_ids(self) -> frozenset[int]:
-        """Tokens that end an answer."""
-        return frozenset(self.text.eos_token_ids)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What requests may call it: its name first, then its aliases."""
+        return (self.name, *self.aliases)
 
     def token_text(self, token: int) -> str:
         """Return the text of one token alone, special or not; remembered, for log-probabilities ask over and over."""

@@ -81,3 +81,5 @@ class Plan:
     """Makes the form of the answer once the prompts are token ids."""
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    continues: bool = False
+    """Whether the answer goes on from the prompt's text: then its first word keeps the space before it."""

@@ -20,13 +20,15 @@ from typing import Any, Final
 
 import uvloop
 
+from spillway.certificates import renew
 from spillway.child import Child, PlaneLink, beat
 from spillway.errors import SpillwayError
 from spillway.gateway.app import build_app
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.models import Model, Models
-from spillway.gateway.server import Server, ServerWarnings, accept_queue, listening_socket, server_config
+from spillway.gateway.server import ServerWarnings, accept_queue, listening_socket, server_config
 from spillway.pool.engine_pool import EnginePool
+from spillway.server import Server
 from spillway_text.errors import ModelError
 from spillway_wire.oplog import OperatorLog
 from spillway_wire.parent import ParentGoneError
@@ -37,6 +39,7 @@ from spillway_wire.plane import (
     Membership,
     Phase,
     PhaseKind,
+    Reload,
     Role,
     ServedModel,
 )
@@ -91,7 +94,9 @@ class GatewayProcess:
         self._gateway = Gateway(
             self._settings, models, self._pool, self._tally, self._log, log_requests=self._settings.log_requests
         )
-        config = server_config(build_app(self._gateway), self._settings.network)
+        config = server_config(
+            build_app(self._gateway), self._settings.network, lambda: self._settings.limits.slow_reader_s
+        )
         self._server = Server(config, on_started=lambda: self._link.send(ChildReady()))
         loop.add_signal_handler(signal.SIGTERM, self._end)
         listener = listening_socket(self._child.fd, self._settings.limits)
@@ -134,8 +139,16 @@ class GatewayProcess:
                 self._gateway.enter_phase(message.kind)
                 if message.kind is PhaseKind.ENDING:
                     self._server.end()
+            case Reload():
+                self._reload()
             case _:  # what only ops asks for
                 pass
+
+    def _reload(self) -> None:
+        """Take over limits and generation for requests to come; nothing else in the file has changed."""
+        self._settings = self._gateway.settings = self._child.runtime.read_settings()
+        self._pool.set_limits(self._settings.limits)
+        renew(self._server.config, self._settings.network, self._log)
 
     def _on_lost(self, reason: str) -> None:
         self._lost = reason
@@ -173,7 +186,10 @@ class GatewayProcess:
     # ---- what is said of this process ----
 
     def _facts(self, listener: Any) -> tuple[int, dict[str, float]]:
-        facts: dict[str, float] = {"queued_requests": self._pool.snapshot().num_queued}
+        facts: dict[str, float] = {
+            "queued_requests": self._pool.snapshot().num_queued,
+            "journal_entries": self._pool.num_open,
+        }
         waiting = accept_queue(listener)
         if waiting is not None:
             facts["accept_queue"] = waiting

@@ -14,6 +14,8 @@ from spillway_wire.sampling import MAX_BIASED_TOKENS, MAX_LOGPROBS, MAX_STOP_TOK
 
 MAX_PROMPTS = 256
 """Of one request: a batch is one arrival, and should not be a way around the queue's bound."""
+MAX_DETOKENIZED = 2**20
+"""Tokens of one `/detokenize`: more than any model's context."""
 
 _MAX_TOKEN = 2**31 - 1
 
@@ -170,7 +172,7 @@ class TokenizeRequest(_Request, frozen=True, kw_only=True):
 class DetokenizeRequest(_Request, frozen=True, kw_only=True):
     """`POST /detokenize`."""
 
-    tokens: list[TokenId]
+    tokens: Annotated[list[TokenId], Meta(max_length=MAX_DETOKENIZED)]
     model: str | None = None
     skip_special_tokens: bool = False
 
@@ -180,9 +182,6 @@ def unsupported_fields(request: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.name for field in msgspec.structs.fields(request) if field.type is type(None))
 
 
-AnyRequest = (
-    ChatRequest | CompletionRequest | GenerateRequest | GenerateBatchRequest | TokenizeRequest | DetokenizeRequest
-)
 REQUESTS: tuple[type[Any], ...] = (
     ChatRequest,
     CompletionRequest,

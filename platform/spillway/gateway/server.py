@@ -1,17 +1,18 @@
-"""uvicorn as a part of a process that decides for itself when to begin and when to end."""
+"""What a gateway adds to the server that it shares with ops: its limits, its socket, its warnings."""
 
-import contextlib
 import logging
 import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
 
 from spillway.gateway.http import HttpConnection
+from spillway.server import uvicorn_config
 from spillway.settings import LimitSettings, NetworkSettings
 from spillway_wire.oplog import RateLimited
 
@@ -24,47 +25,16 @@ _PROBE_EVERY_S: Final = 10
 _PROBES: Final = 3
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers, and with a word when it listens."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the process."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets)
-        self._on_started()
-
-    def end(self, *, at_once: bool = False) -> None:
-        """Stop accepting and return from `serve`: when answers have left, or at once."""
-        self.force_exit = self.force_exit or at_once
-        self.should_exit = True
-
-
-def server_config(app: Any, network: NetworkSettings) -> uvicorn.Config:
-    """Return uvicorn's configuration."""
-    return uvicorn.Config(
+def server_config(app: Any, network: NetworkSettings, patience_s: Callable[[], float]) -> uvicorn.Config:
+    """Return uvicorn's configuration; `patience_s` says how many seconds a request's head may take."""
+    return uvicorn_config(
         app,
-        loop="none",  # the process has made one
-        http=HttpConnection,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,  # the gateway has its own, without paths that hold secrets
-        server_header=False,
+        network,
+        farewell_s=FAREWELL_S,
+        http=partial(HttpConnection, patience_s=patience_s),
         proxy_headers=bool(network.trusted_proxies),
         forwarded_allow_ips=list(network.trusted_proxies),
-        backlog=network.backlog,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=FAREWELL_S,
-        ssl_certfile=network.tls_certificate,
-        ssl_keyfile=network.tls_key,
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from spillway.gateway.plan import Plan
+from spillway.gateway.plan import Plan, TextPrompt
 from spillway.gateway.problems import Problem, invalid
 from spillway.gateway.sampling import draw_seed, sampling_params
 from spillway.settings import GenerationSettings
@@ -15,18 +15,26 @@ INLINE_CHARACTERS: Final = 2048
 """Up to here tokenizing takes a millisecond or two; beyond, a thread does it, and the library lets go of the lock."""
 
 
-async def prompt_tokens(plan: Plan) -> list[list[int]]:
-    """Return the token ids of the plan's prompts. Raises `Problem`."""
+async def prompt_tokens(plan: Plan, context: int | None) -> list[list[int]]:
+    """Return the token ids of the plan's prompts. Raises `Problem`, also for a text that cannot fit into `context`."""
     if plan.size <= INLINE_CHARACTERS:
-        return _tokenize(plan)
-    return await asyncio.to_thread(_tokenize, plan)
+        return _tokenize(plan, context)
+    return await asyncio.to_thread(_tokenize, plan, context)
 
 
-def _tokenize(plan: Plan) -> list[list[int]]:
+def _tokenize(plan: Plan, context: int | None) -> list[list[int]]:
+    prompts = plan.render()
+    longest = plan.model.longest_token
+    if context is not None and longest is not None:
+        for prompt in prompts:
+            if isinstance(prompt, TextPrompt) and len(prompt.text) > context * longest:
+                measured = f"{len(prompt.text)} characters"
+                said = f"the prompt has {measured}, and no token stands for more than {longest}"
+                raise _too_long(plan, context, said, measured, plan.prompt_param)
     encode = plan.model.text.encode
     return [
         prompt if isinstance(prompt, list) else encode(prompt.text, add_special_tokens=prompt.special_tokens)
-        for prompt in plan.render()
+        for prompt in prompts
     ]
 
 

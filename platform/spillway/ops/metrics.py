@@ -51,6 +51,11 @@ _ENGINE_COUNTERS: Final = {
     Counter.OUTPUT_TOKENS: "Tokens sampled.",
     Counter.OUTPUT_FRAMES: "Frames of output sent.",
     Counter.FAULTS_STRUCK: "Faults injected on order that struck.",
+    Counter.FAILED_LOGITS: "Rows of logits that held NaN or infinity; their requests ended.",
+    Counter.PREEMPTIONS: "Sequences that gave their blocks back to others.",
+    Counter.PREFIX_QUERIES: "Prompt tokens looked up in the prefix cache.",
+    Counter.PREFIX_HITS: "Prompt tokens found in the prefix cache.",
+    Counter.OUT_OF_MEMORY: "Steps that ran out of memory, and were tried again smaller.",
 }
 
 

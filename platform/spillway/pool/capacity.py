@@ -59,11 +59,6 @@ class EngineBook:
         """First attempts that may be sent now."""
         return self.granted - self.sent_fresh - self.returned
 
-    @property
-    def num_debits(self) -> int:
-        """Submits that are not in the load yet, as far as known."""
-        return len(self._debits)
-
     def grant(self, total: int) -> bool:
         """Book the engine's word on credits; whether there are more than before."""
         more = total > self.granted

@@ -152,6 +152,6 @@ class Casualties:
                 self._queue.push(entry)  # it may have to stand in another line now
 
     def _put_in_quarantine(self, entry: Entry) -> None:
-        self.quarantine.add(entry.work, self._clock())
+        refusal = self.quarantine.add(entry.work, entry.strikes, self._clock())
         self._log("quarantined", request=entry.request_id, crashes=entry.strikes)
-        self._finish(entry, refusals.quarantined(self._policies.quarantine_s))
+        self._finish(entry, refusal)

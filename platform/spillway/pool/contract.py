@@ -98,7 +98,7 @@ class ModelState:
     num_ready: int
     num_engines: int
     max_model_len: int | None
-    """None until an engine has said it."""
+    """Tokens of prompt and answer that fit, by the context and by the cache; None until an engine has said it."""
     vocab_size: int | None
     exactness: str | None
     """The weakest class among its engines."""
@@ -112,6 +112,9 @@ class Pool(Protocol):
 
     def model_state(self, name: str) -> ModelState | None:
         """Return what is known of a model, or None if it is not served."""
+
+    def retry_after_s(self) -> float:
+        """Return when coming back can help, as fast as the queue drains now."""
 
     @property
     def num_open(self) -> int:

@@ -77,6 +77,10 @@ class PoolCore:
             finish=self._finish,
         )
 
+    def set_limits(self, limits: LimitSettings) -> None:
+        """Take over other limits for what is still to come."""
+        self._limits = limits
+
     # ---- requests ----
 
     def submit(self, work: Work) -> PoolTicket:
@@ -100,10 +104,10 @@ class PoolCore:
         if model is None:
             raise refusals.unknown_model(work.model)
         if model.served.hopeless:
-            raise refusals.hopeless(work.model)
-        remaining_s = self.casualties.quarantine.remaining_s(work, now)
-        if remaining_s is not None:
-            raise refusals.quarantined(remaining_s)
+            raise refusals.hopeless(work.model, model.served.retry_s)
+        refusal = self.casualties.quarantine.check(work, now)
+        if refusal is not None:
+            raise refusal
         if work.deadline is not None and work.deadline <= now:
             raise self.dispatcher.expired(now)
         num_waiting, most = self.queue.num_fresh, self._limits.max_queued_requests
@@ -220,8 +224,9 @@ class PoolCore:
         for name in self.queue.models:
             model = self.roster.models.get(name)
             if model is None or model.served.hopeless:
+                retry_s = None if model is None else model.served.retry_s
                 for entry in list(self.queue.lane(name)):
-                    self._finish(entry, refusals.hopeless(name))
+                    self._finish(entry, refusals.hopeless(name, retry_s))
         self._review(self.roster.models)
 
     def engine_died(self, died: EngineDied) -> None:
@@ -290,6 +295,12 @@ class PoolCore:
     def model_state(self, name: str) -> ModelState | None:
         """Return what is known of a model, None if it is not served."""
         return self.roster.state(name)
+
+    def retry_after_s(self) -> float:
+        """Return when coming back can help, as fast as the queue drains now."""
+        if not self.queue.num_fresh:
+            return self._policies.retry_after_s[0]
+        return self.dispatcher.retry_after_s(self._clock())
 
     def snapshot(self) -> PoolSnapshot:
         """Describe everything, frozen."""

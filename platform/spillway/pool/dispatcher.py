@@ -98,7 +98,6 @@ class Dispatcher:
             candidates.append(
                 Candidate(
                     engine_id=view.member.engine_id,
-                    ready=True,
                     credits=connection.book.credits,
                     capacity=connection.book.capacity,
                     estimate=connection.book.estimate(),
@@ -160,4 +159,8 @@ class Dispatcher:
 
     def expired(self, now: float) -> Refused:
         """Return the end of a request whose deadline has passed."""
-        return refusals.expired(self.drain_rate.retry_after_s(max(1, self._queue.num_fresh), now))
+        return refusals.expired(self.retry_after_s(now))
+
+    def retry_after_s(self, now: float) -> float:
+        """Return when what waits, at least one request, will have been sent at the rate of late."""
+        return self.drain_rate.retry_after_s(max(1, self._queue.num_fresh), now)

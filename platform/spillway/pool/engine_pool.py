@@ -53,6 +53,10 @@ class EnginePool:
         """Return what is known of a model, or None if it is not served."""
         return self._core.model_state(name)
 
+    def retry_after_s(self) -> float:
+        """Return when coming back can help, as fast as the queue drains now."""
+        return self._core.retry_after_s()
+
     @property
     def num_open(self) -> int:
         """Requests that are queued or running."""
@@ -67,6 +71,10 @@ class EnginePool:
         self._core.check_integrity()
 
     # ---- what the supervisor says ----
+
+    def set_limits(self, limits: LimitSettings) -> None:
+        """Take over other limits for what is still to come."""
+        self._core.set_limits(limits)
 
     def set_membership(self, membership: Membership) -> None:
         """Take in which engines and models there are now."""

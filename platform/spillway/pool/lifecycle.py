@@ -5,6 +5,8 @@ A request ends exactly once, whatever happens to the engines that work on it: `F
 
 from enum import Enum, auto
 
+from spillway_wire import states
+
 
 class State(Enum):
     """Where a request is."""
@@ -42,13 +44,6 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 }
 
 
-class IllegalTransitionError(Exception):
-    """An event that the table does not allow, a fault of ours; nothing has changed."""
-
-
 def follow(state: State, event: Event) -> State:
-    """Return the state after `event`, or raise `IllegalTransitionError`."""
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise IllegalTransitionError(f"{event.name.lower()} is not allowed while {state.name.lower()}") from None
+    """Return the state after `event`, or raise `IllegalTransitionError` of `spillway_wire.states`."""
+    return states.follow(TRANSITIONS, state, event)

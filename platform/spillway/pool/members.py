@@ -104,8 +104,13 @@ class ModelView:
         self.exactness: Exactness | None = None
 
     def hear(self, welcome: Welcome) -> None:
-        """Keep what an engine says of the model; of lengths the least, of exactness the weakest."""
-        length = welcome.capacity.max_model_len
+        """Keep what an engine says of the model; of lengths the least, of exactness the weakest.
+
+        A request has to fit into the context and, alone, into the cache, where its last token takes no place: its keys
+        and values are never computed.
+        """
+        capacity = welcome.capacity
+        length = min(capacity.max_model_len, capacity.num_blocks * capacity.block_size + 1)
         self.max_model_len = length if self.max_model_len is None else min(length, self.max_model_len)
         self.vocab_size = welcome.vocab_size
         if self.exactness is not Exactness.LOGICAL:

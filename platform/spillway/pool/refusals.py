@@ -2,11 +2,17 @@
 
 from spillway.pool.contract import Refused
 from spillway_wire.outcomes import Outcome
+from spillway_wire.plane import PhaseKind
 
 
 def shutting_down() -> Refused:
     """This gateway ends."""
-    return Refused(Outcome.DRAINING, "this gateway is shutting down")
+    return Refused(
+        Outcome.DRAINING,
+        "this gateway is shutting down",
+        limit=f"phase={PhaseKind.SERVING}",
+        measured=f"phase={PhaseKind.ENDING}",
+    )
 
 
 def unknown_model(model: str) -> Refused:
@@ -14,10 +20,14 @@ def unknown_model(model: str) -> Refused:
     return Refused(Outcome.UNKNOWN_MODEL, f"no model is served under the name {model!r}")
 
 
-def hopeless(model: str) -> Refused:
-    """The model has no engine, and none is on its way."""
+def hopeless(model: str, retry_s: float | None) -> Refused:
+    """The model has no engine, and none is on its way; one that was given up is tried again after `retry_s`, if any."""
+    when = "none is on its way" if retry_s is None else f"one is tried again after at most {retry_s:g} s"
     return Refused(
-        Outcome.NO_ENGINE, f"no engine serves model {model!r}, and none is on its way", measured="0 ready engines"
+        Outcome.NO_ENGINE,
+        f"no engine serves model {model!r}, and {when}",
+        retry_after_s=retry_s,
+        measured="0 ready engines",
     )
 
 
@@ -53,12 +63,14 @@ def expired(retry_after_s: float) -> Refused:
     )
 
 
-def quarantined(remaining_s: float) -> Refused:
-    """Engines died of it, or of one like it."""
+def quarantined(remaining_s: float, quarantine_s: float, crashes: int) -> Refused:
+    """Engines died of it, or of one like it: `crashes` of them, the last with nothing else aboard."""
     return Refused(
         Outcome.ENGINE_FAILED,
         f"engines have died of this request; it and any like it are refused for {max(1, round(remaining_s))} s",
         should_retry=False,
+        limit=f"quarantine_s={quarantine_s:g}",
+        measured=f"{crashes} crashes",
     )
 
 

@@ -1,6 +1,6 @@
 """The router: which engine a request goes to. Pure: a snapshot in, a choice out.
 
-Every engine that is ready and may be sent to gets a score, the lowest wins. The score is the work, in tokens, that
+Every candidate, a ready engine, that may be sent to gets a score, the lowest wins. The score is the work, in tokens, that
 lies between the request and its first token there, and what it then has to share the engine with::
 
     own prompt tokens that the engine does not have in its cache          affinity is worth just what it saves
@@ -28,7 +28,6 @@ class Candidate:
     """One engine as the router sees it."""
 
     engine_id: str
-    ready: bool
     credits: int
     capacity: Capacity
     estimate: Estimate
@@ -51,7 +50,7 @@ class Need:
 
 def choose(candidates: Iterable[Candidate], need: Need) -> Candidate | None:
     """Return the best engine for `need`, None if none may be sent to now."""
-    able = [c for c in candidates if c.ready and (c.credits > 0 or not need.fresh)]
+    able = [c for c in candidates if c.credits > 0 or not need.fresh]
     if len(able) < 2:
         return able[0] if able else None
     return min(able, key=lambda c: (score(c, need), c.last_chosen, c.engine_id))

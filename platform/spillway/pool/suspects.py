@@ -17,7 +17,8 @@ from hashlib import sha256
 
 import msgspec
 
-from spillway.pool.contract import Work
+from spillway.pool import refusals
+from spillway.pool.contract import Refused, Work
 from spillway.pool.journal import Entry
 from spillway.pool.policies import PoolPolicies
 
@@ -55,29 +56,38 @@ def fingerprint(work: Work) -> bytes:
 
 
 class Quarantine:
-    """Fingerprints of what killed engines alone, each until its time is over. Bounded."""
+    """Fingerprints of what killed engines alone, each until its time is over. Bounded.
+
+    It lives in the memory of one gateway: another one, or a successor, finds out for itself, at the price of as many
+    crashes. That bounds the harm without a shared store that would have to be trusted in the midst of a crash.
+    """
 
     def __init__(self, policies: PoolPolicies) -> None:
         self._keep_s = policies.quarantine_s
         self._most = policies.max_quarantined
-        self._until: OrderedDict[bytes, float] = OrderedDict()
+        self._marks: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+        """Until when, and for how many crashes; the oldest first."""
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self._marks)
 
-    def add(self, work: Work, now: float) -> None:
-        """Keep everything like `work` out."""
+    def add(self, work: Work, crashes: int, now: float) -> Refused:
+        """Keep everything like `work` out; return how it ends itself."""
         mark = fingerprint(work)
-        self._until[mark] = now + self._keep_s
-        self._until.move_to_end(mark)
-        while len(self._until) > self._most:
-            self._until.popitem(last=False)
+        self._marks[mark] = now + self._keep_s, crashes
+        self._marks.move_to_end(mark)
+        while len(self._marks) > self._most:
+            self._marks.popitem(last=False)
+        return refusals.quarantined(self._keep_s, self._keep_s, crashes)
 
-    def remaining_s(self, work: Work, now: float) -> float | None:
-        """Return how much longer anything like `work` is kept out; None if it is welcome."""
-        while self._until and next(iter(self._until.values())) <= now:
-            self._until.popitem(last=False)
-        if not self._until:
+    def check(self, work: Work, now: float) -> Refused | None:
+        """Return why `work` is kept out; None if it is welcome."""
+        while self._marks and next(iter(self._marks.values()))[0] <= now:
+            self._marks.popitem(last=False)
+        if not self._marks:
             return None  # the usual case: no need to compute a fingerprint
-        until = self._until.get(fingerprint(work))
-        return None if until is None else until - now
+        found = self._marks.get(fingerprint(work))
+        if found is None:
+            return None
+        until, crashes = found
+        return refusals.quarantined(until - now, self._keep_s, crashes)

@@ -4,7 +4,7 @@
 
     main             from settings to an exit status: what must be had first, then serve, then end
      ├─ folder, sockets, models, devices, plan     the folder, the ports, the model folders, who gets what
-     ├─ despair, reload, asks, detached            when to give up; SIGHUP; how often asked to end; the log
+     ├─ give_up, reload, stop_requests, detached   when to give up; SIGHUP; how often asked to end; the log
      ├─ shutdown     the orderly end
      └─ tree         all places and what they are told
          ├─ engines        who is in rotation (`membership`), whose fault a death is (`blame`), `orders`
@@ -15,6 +15,6 @@
              └─ run                                one process with its signs of life:
                  ├─ engine_run, engine_link        page and control channel
                  ├─ service_run                    beats and tally
-                 ├─ redis, tied                    pings
-                 └─ process, lines                 spawn, lines, end
+                 ├─ redis, exec_with_parent        pings; a foreign program that ends with us
+                 └─ process, child_output          spawn, lines, end
 """

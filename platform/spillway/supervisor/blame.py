@@ -1,8 +1,9 @@
 """Whose fault a death is: the engine's own, or that of a request that was aboard.
 
 Two deaths are one story if the same request was in both running steps: it went from engine to engine, and the pool's
-quarantine, not the restart intensity, is what ends it. The same holds if all engines of a model, two or more, die
-within a second: what they share is their work. Such deaths are not counted against the engines.
+quarantine, not the restart intensity, is what ends it. The first of such deaths is counted when it happens, as nobody
+can know yet; it is taken back if all engines of a model, two or more, die of one story within a second. Engines that
+die together with nothing in common but the moment have a fault that they share, and those deaths are counted.
 """
 
 from dataclasses import dataclass, field
@@ -38,15 +39,16 @@ class Blame:
         """Take note of a death in a model of `num_engines`; return the engines that are not to blame for theirs.
 
         The dead one is among them if it carried what another death carried too. All of the model's are, from
-        `TOGETHER_S` ago, if it was the last of them to die.
+        `TOGETHER_S` ago, if it was the last of them to die and each carried what another did.
         """
         self._deaths = [known for known in self._deaths if known.at > death.at - SAME_STORY_S]
         alike = [known for known in self._deaths if known.requests & death.requests]
         self._deaths.append(death)
+        recent = [known for known in self._deaths if known.model == death.model and known.at > death.at - TOGETHER_S]
         together = {
             known.engine_id
-            for known in self._deaths
-            if known.model == death.model and known.at > death.at - TOGETHER_S and known.requests
+            for known in recent
+            if any(known.requests & other.requests for other in recent if other is not known)
         }
         if 1 < num_engines <= len(together):
             return frozenset(together)

@@ -47,11 +47,24 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def share(machine: Machine, num_engines: int, device: str) -> list[Share]:
-    """Share the machine among `num_engines`: GPUs in turn, else cores in equal parts."""
-    gpus = () if device == "cpu" else machine.gpus
+def gpus_for(machine: Machine, device: str) -> tuple[str, ...]:
+    """Return the GPUs that engines with this device setting would use.
+
+    Only an explicit `cuda` takes them: engines run on the CPU if the choice is left to them.
+    """
+    return machine.gpus if device == "cuda" else ()
+
+
+def share(machine: Machine, num_active: int, device: str, *, num_standby: int = 0) -> list[Share]:
+    """Share the machine among all engines: GPUs in turn, else cores in equal parts; one share for each engine.
+
+    An engine on standby waits, so it takes no cores from those that serve: it has as many as the one that it replaces.
+    What it loads fills a GPU's memory all the same.
+    """
+    num_engines = num_active + num_standby
+    gpus = gpus_for(machine, device)
     if not gpus:
-        threads = max(1, machine.num_cores // max(1, num_engines))
+        threads = max(1, machine.num_cores // max(1, num_active))
         return [Share({"threads": threads})] * num_engines
     shares = []
     for number in range(num_engines):

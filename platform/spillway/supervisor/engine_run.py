@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from spillway.runtime import RuntimeFolder
+from spillway.supervisor.child_output import error_in, parse_event
 from spillway.supervisor.engine_link import EngineLink
 from spillway.supervisor.exits import KernelKills
 from spillway.supervisor.lifecycle import Event
-from spillway.supervisor.lines import error_in, parse_event
 from spillway.supervisor.process import ChildProcess, Stream
 from spillway.supervisor.run import Asked, Ended, Signs
 from spillway.supervisor.totals import Totals, engine_counts
@@ -52,14 +52,15 @@ class EngineRun:
         signs: Signs,
         *,
         parent_pid: int,
-        hang_floor_s: float,
+        hang_floor_s: Callable[[], float],
         totals: Totals,
         kernel_kills: KernelKills,
         log: Callable[..., None],
     ) -> None:
+        """Start it. `hang_floor_s` is asked at every look: it may change. Raises OSError, and then leaves nothing."""
         self._spec, self._signs, self._totals, self._log = spec, signs, totals, log
         self._incarnation = incarnation
-        self._floor_ns = int(hang_floor_s * 1e9)
+        self._hang_floor_s = hang_floor_s
         self._kernel_kills = kernel_kills
         self._kills_before = kernel_kills.read()
         self._link: EngineLink | None = None
@@ -69,12 +70,16 @@ class EngineRun:
         self._socket_file = runtime.engine_socket(spec.engine_id, incarnation)
         create_page(self._page_file)
         self._page = PageReader(self._page_file)
-        self._process = ChildProcess(
-            _command(spec, runtime, incarnation, self._page_file, parent_pid),
-            environment=spec.environment,
-            on_line=self._line,
-            on_exit=self._exited,
-        )
+        try:
+            self._process = ChildProcess(
+                _command(spec, runtime, incarnation, self._page_file, parent_pid),
+                environment=spec.environment,
+                on_line=self._line,
+                on_exit=self._exited,
+            )
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -105,7 +110,7 @@ class EngineRun:
         progress = self._page.read()
         if progress is not None and progress.state is EngineState.DRAINING:
             self._signs.moved(Event.DRAIN)
-        return late_engine(progress, now_ns, self._floor_ns)
+        return late_engine(progress, now_ns, int(self._hang_floor_s() * 1e9))
 
     def aboard(self) -> tuple[Aboard, ...]:
         """Sequences of the running step."""
@@ -120,6 +125,7 @@ class EngineRun:
             **gauges,
             "counters": self._totals.plus(counts),
             "num_blocks": 0 if welcome is None else welcome.capacity.num_blocks,
+            "block_size": None if welcome is None else welcome.capacity.block_size,
             "exactness": None if welcome is None else str(welcome.exactness),
         }
 

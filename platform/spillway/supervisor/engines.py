@@ -18,10 +18,15 @@ from spillway.supervisor.place import Death, Place
 from spillway.supervisor.plan import ModelPlan
 from spillway.supervisor.restart import PoolIntensity
 from spillway.supervisor.run import Asked, Run, Signs
-from spillway.supervisor.world import World
+from spillway.supervisor.world import Timer, World
 from spillway_wire.messages import Inject, Injected
-from spillway_wire.plane import EngineDied, ExitCause
+from spillway_wire.plane import EngineDied, ExitCause, Membership
 
+ALONE_DRAIN_S = 1.0
+"""How long an engine may finish its work in a rolling restart if its model has no other.
+
+New requests meet no engine from then on, so it must not take long; those that it has lose nothing: they go on, token
+for token, on its next incarnation."""
 _NOBODY: tuple[frozenset[str], int] = (frozenset(), 0)
 LaunchEngine = Callable[[EngineSpec, int, Signs], Run]
 
@@ -47,6 +52,8 @@ class Engines:
         self._publish, self._notify, self._log = publish, notify, log
         self._intensity = PoolIntensity(settings.restart)
         self._blame = Blame()
+        self._hurries: dict[str, Timer] = {}
+        """Of the last order to each engine to drain."""
         self._to_forgive = _NOBODY
         """Engines whose deaths since then were no fault of theirs; done when the last of them is seen as dead."""
         self.specs = {spec.engine_id: spec for model in models for spec in model.engines}
@@ -60,7 +67,7 @@ class Engines:
             )
             for spec in self.specs.values()
         }
-        self.membership = membership(1, self._seats(), self.models, runtime)
+        self.membership = self._described(1)
 
     def start(self) -> None:
         """Start all at once."""
@@ -84,6 +91,15 @@ class Engines:
             Seat(place.id, self.specs[place.id].model, place.incarnation, place.state) for place in self.places.values()
         ]
 
+    def _described(self, version: int) -> Membership:
+        return membership(
+            version,
+            self._seats(),
+            self.models,
+            self._runtime,
+            retry_parked_s=self._settings.restart.retry_parked_s,
+        )
+
     def num_ready(self, model: ModelPlan) -> int:
         """Engines of a model in rotation."""
         return sum(self.places[spec.engine_id].state is State.READY for spec in model.engines)
@@ -100,7 +116,7 @@ class Engines:
                 self._log("promoted", engine=engine_id, model=model.name)
                 self.places[engine_id].promote()  # comes back here, and goes on from what is true then
                 return self.changed(place)
-        fresh = membership(self.membership.version + 1, self._seats(), self.models, self._runtime)
+        fresh = self._described(self.membership.version + 1)
         if (fresh.members, fresh.models) != (self.membership.members, self.membership.models):
             self.membership = fresh
             self._publish(fresh)
@@ -156,40 +172,53 @@ class Engines:
 
     def drain(self, engine_id: str) -> None:
         """Let an engine finish, then stay stopped."""
-        self._end(engine_id, again=False)
+        self._end(engine_id, again=False, patience_s=self._settings.drain.timeout_s)
 
     def restart(self, engine_id: str) -> None:
         """Let an engine finish, then start it anew; without a process, at once."""
-        self._end(engine_id, again=True)
+        self._end(engine_id, again=True, patience_s=self._settings.drain.timeout_s)
 
-    def _end(self, engine_id: str, *, again: bool) -> None:
+    def _end(self, engine_id: str, *, again: bool, patience_s: float) -> None:
         place = self.places[engine_id]
+        earlier = self._hurries.pop(engine_id, None)
+        if earlier is not None:
+            earlier.cancel()
         place.end(Asked.DRAIN, again=again)
+        if place.state is not State.DRAINING:
+            return
         incarnation = place.incarnation
 
         def hurry() -> None:
             # What is left goes on elsewhere: its engine's death says so to gateways. An order to stop would end it.
             if place.incarnation == incarnation and place.state is State.DRAINING:
                 self._log("drain_timeout", engine=engine_id, incarnation=incarnation)
-                place.end(Asked.KILL, again=again)
+                place.hurry()
 
-        self._world.call_later(self._settings.drain.timeout_s, hurry)
+        self._hurries[engine_id] = self._world.call_later(patience_s, hurry)
 
     async def roll(self, moved: Callable[[], Awaitable[None]]) -> None:
         """Restart the engines that can take work one after another; stop at one that does not come back.
 
-        `moved` waits for the next change of any place.
+        `moved` waits for the next change of any place. See `ALONE_DRAIN_S` for a model with one engine.
         """
         self._log("rolling_restart", engines=len(self.places))
         for place in [place for place in self.places.values() if place.state in (State.READY, State.STANDBY)]:
             incarnation = place.incarnation
-            self.restart(place.id)
+            patience_s = self._settings.drain.timeout_s
+            if self._is_alone(place):
+                patience_s = min(patience_s, ALONE_DRAIN_S)
+            self._end(place.id, again=True, patience_s=patience_s)
             while place.incarnation == incarnation or place.state not in (State.READY, State.STANDBY):
                 if place.state in (State.PARKED, State.STOPPED):
                     self._log("rolling_restart_stopped", engine=place.id, state=place.state)
                     return
                 await moved()
         self._log("rolling_restart_done")
+
+    def _is_alone(self, place: Place) -> bool:
+        """Whether no other engine of its model could take work in its stead."""
+        siblings = [self.places[spec.engine_id] for spec in self._model_of(place).engines]
+        return not any(other.state in (State.READY, State.STANDBY) for other in siblings if other is not place)
 
     async def inject(self, engine_id: str, message: Inject) -> Injected:
         """Arm a fault in an engine. Raises ConnectionError if it cannot be reached."""

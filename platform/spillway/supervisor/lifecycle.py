@@ -6,6 +6,7 @@ Engines go through all of it. Gateways, ops and Redis have nothing to load and a
 from enum import Enum, auto
 from typing import Final
 
+from spillway_wire import states
 from spillway_wire.plane import EngineStatus
 
 State = EngineStatus
@@ -75,16 +76,9 @@ RESTING: Final = frozenset(State) - ALIVE - {State.CRASHED}
 """There is none, and it was decided when the next one comes, or that none does. `crashed` lasts for no time."""
 
 
-class IllegalTransitionError(Exception):
-    """An event that the table does not allow: a fault of ours. Nothing has changed."""
-
-
 def follow(state: State, event: Event) -> State:
-    """Return the state after `event`, or raise `IllegalTransitionError`."""
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise IllegalTransitionError(f"{event.name.lower()} is not allowed while {state}") from None
+    """Return the state after `event`, or raise `IllegalTransitionError` of `spillway_wire.states`."""
+    return states.follow(TRANSITIONS, state, event)
 
 
 def allows(state: State, event: Event) -> bool:

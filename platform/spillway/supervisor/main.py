@@ -1,11 +1,17 @@
 """`supervise`: from settings to an exit status. `run` gives it an event loop and a log.
 
+SIGTERM and SIGINT end it: the first in good order, the second hurries, the third kills. SIGHUP reads settings and
+certificates again (`reload`). Where the log goes to a terminal, SIGHUP means that this terminal was closed: it ends
+everything in good order, as nobody would know of it any more.
+
+
 Exit status 0: ended in good order. 1: no engine is left and none can be started, or a third signal killed it. What
 kept it from starting is raised as `StartError`, which is status 1, too.
 """
 
 import asyncio
 import contextlib
+import io
 import signal
 import socket
 import sys
@@ -16,14 +22,14 @@ from typing import Any
 from spillway.errors import StartError
 from spillway.settings import Settings
 from spillway.supervisor import devices, shutdown, sockets
-from spillway.supervisor.asks import END, KILL, Asks
-from spillway.supervisor.despair import cannot_start, none_left
 from spillway.supervisor.detached import DetachedStream
 from spillway.supervisor.folder import claim
+from spillway.supervisor.give_up import cannot_start, none_left
 from spillway.supervisor.models import resolve
 from spillway.supervisor.plan import ModelPlan, plan
-from spillway.supervisor.reload import reloader
+from spillway.supervisor.reload import HangUps, reloader
 from spillway.supervisor.services import Programs
+from spillway.supervisor.stop_requests import END, KILL, StopRequests
 from spillway.supervisor.tree import OnProgress, Tree
 from spillway_wire.oplog import OperatorLog
 
@@ -43,7 +49,7 @@ def run(
 ) -> int:
     """Run an instance to its end and return the exit status. Raises `StartError`. For the main thread only."""
     with contextlib.ExitStack() as held:
-        heard = log or OperatorLog(held.enter_context(DetachedStream(sys.stderr)))
+        heard = log or OperatorLog(held.enter_context(DetachedStream(sys.stderr, dropped_line=_dropped_line)))
         return asyncio.run(
             supervise(settings, on_ready=on_ready, on_progress=on_progress, log=heard, reload=reload, programs=programs)
         )
@@ -60,14 +66,18 @@ async def supervise(
 ) -> int:
     """See the module; `reload` reads the settings again on SIGHUP. For the main thread only."""
     started = programs or Programs()
-    asks = Asks()
+    stop_requests = StopRequests()
+    hang_ups = HangUps()
     with contextlib.ExitStack() as held:
         asyncio.get_running_loop().set_exception_handler(_reporter(log))
-        _handle_signals(held, asks.ask, signal.SIGTERM, signal.SIGINT)
+        _handle_signals(held, stop_requests.ask, signal.SIGTERM, signal.SIGINT)
+        # The kernel and a shell may both say that the terminal is gone.
+        hung_up = stop_requests.ask_once if sys.stderr.isatty() else hang_ups.hear
+        _handle_signals(held, hung_up, signal.SIGHUP)
         owned = claim(settings.runtime_dir)
         held.callback(owned.release)
         listeners = _listen(settings, held)
-        models = await _plan(settings, started, asks)
+        models = await _plan(settings, started, stop_requests)
         if models is None:
             return 0
         owned.runtime.write_settings(settings)
@@ -77,17 +87,16 @@ async def supervise(
             owned.runtime,
             models,
             listeners,
-            asks=asks,
+            stop_requests=stop_requests,
             programs=started,
             urls=urls,
             on_progress=on_progress,
             log=log,
         )
-        handler = reloader(lambda: tree.settings, reload or (lambda: tree.settings), tree.apply, log)
-        _handle_signals(held, handler, signal.SIGHUP)
+        hang_ups.begin(reloader(lambda: tree.settings, reload or (lambda: tree.settings), tree.apply, log))
         try:
             await tree.start()
-            return await _serve(tree, asks, lambda: on_ready(urls["api"], urls["ops"]), log)
+            return await _serve(tree, stop_requests, lambda: on_ready(urls["api"], urls["ops"]), log)
         finally:
             await shutdown.kill(tree, log)  # nothing, if all went well
             await tree.close()
@@ -102,6 +111,12 @@ def _reporter(log: Log) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]],
         log("internal_error", message=context.get("message", ""), error=trace)
 
     return report
+
+
+def _dropped_line(count: int) -> str:
+    line = io.StringIO()
+    OperatorLog(line)("log_dropped", lines=count)
+    return line.getvalue()
 
 
 def _handle_signals(held: contextlib.ExitStack, handler: Callable[[], None], *numbers: signal.Signals) -> None:
@@ -125,10 +140,10 @@ def _urls(settings: Settings, listeners: tuple[socket.socket, socket.socket]) ->
     return {"api": sockets.url(api, network.host, tls=tls), "ops": sockets.url(ops, network.ops_host, tls=tls)}
 
 
-async def _plan(settings: Settings, programs: Programs, asks: Asks) -> tuple[ModelPlan, ...] | None:
+async def _plan(settings: Settings, programs: Programs, stop_requests: StopRequests) -> tuple[ModelPlan, ...] | None:
     """Find the models and plan their engines; None if we were asked to end in the meantime."""
     finding = asyncio.create_task(resolve(settings.models))
-    ended = asyncio.create_task(asks.reached(END))
+    ended = asyncio.create_task(stop_requests.reached(END))
     try:
         await asyncio.wait((finding, ended), return_when=asyncio.FIRST_COMPLETED)
         if not finding.done():
@@ -141,9 +156,9 @@ async def _plan(settings: Settings, programs: Programs, asks: Asks) -> tuple[Mod
                 await task
 
 
-async def _serve(tree: Tree, asks: Asks, on_ready: Callable[[], None], log: Log) -> int:
+async def _serve(tree: Tree, stop_requests: StopRequests, on_ready: Callable[[], None], log: Log) -> int:
     """Run until asked to end or until there is nothing left to serve with; return the exit status."""
-    ended = asyncio.create_task(asks.reached(END))
+    ended = asyncio.create_task(stop_requests.reached(END))
     watched = [] if tree.watcher is None else [tree.watcher]
     try:
         while not ended.done():
@@ -157,12 +172,12 @@ async def _serve(tree: Tree, asks: Asks, on_ready: Callable[[], None], log: Log)
             left = none_left(list(tree.engines.places.values()), tree.settings.restart)
             if left is not None:
                 log("no_engine_left", message=left)
-                await shutdown.shut_down(tree, asks, log)
+                await shutdown.shut_down(tree, stop_requests, log)
                 return 1
             await asyncio.wait((ended, tree.moved(), *watched), return_when=asyncio.FIRST_COMPLETED)
     finally:
         ended.cancel()
-    return await _end(tree, asks, log)
+    return await _end(tree, stop_requests, log)
 
 
 def _give_up_start(tree: Tree) -> None:
@@ -171,12 +186,16 @@ def _give_up_start(tree: Tree) -> None:
         reason = cannot_start(places, tree.settings.restart)
         if reason is not None:
             raise StartError(f"model {model.name}: {reason}")
+    for places in (list(tree.services.gateways.values()), [tree.services.ops]):
+        reason = cannot_start(places, tree.settings.restart)
+        if reason is not None:
+            raise StartError(reason)
 
 
-async def _end(tree: Tree, asks: Asks, log: Log) -> int:
+async def _end(tree: Tree, stop_requests: StopRequests, log: Log) -> int:
     """End in good order, unless asked three times."""
-    ending = asyncio.create_task(shutdown.shut_down(tree, asks, log))
-    killed = asyncio.create_task(asks.reached(KILL))
+    ending = asyncio.create_task(shutdown.shut_down(tree, stop_requests, log))
+    killed = asyncio.create_task(stop_requests.reached(KILL))
     await asyncio.wait((ending, killed), return_when=asyncio.FIRST_COMPLETED)
     if ending.done():
         killed.cancel()

@@ -19,8 +19,15 @@ class Seat:
     state: State
 
 
-def membership(version: int, seats: Sequence[Seat], models: Sequence[ModelPlan], runtime: RuntimeFolder) -> Membership:
-    """Describe all engines and models."""
+def membership(
+    version: int,
+    seats: Sequence[Seat],
+    models: Sequence[ModelPlan],
+    runtime: RuntimeFolder,
+    *,
+    retry_parked_s: float,
+) -> Membership:
+    """Describe all engines and models. A parked engine is tried every `retry_parked_s`."""
     return Membership(
         version=version,
         members=tuple(
@@ -33,17 +40,22 @@ def membership(version: int, seats: Sequence[Seat], models: Sequence[ModelPlan],
             )
             for seat in seats
         ),
-        models=tuple(_served(model, [seat for seat in seats if seat.model == model.name]) for model in models),
+        models=tuple(
+            _served(model, [seat for seat in seats if seat.model == model.name], retry_parked_s) for model in models
+        ),
     )
 
 
-def _served(model: ModelPlan, seats: Sequence[Seat]) -> ServedModel:
+def _served(model: ModelPlan, seats: Sequence[Seat], retry_parked_s: float) -> ServedModel:
+    hopeless = all(seat.state in (State.PARKED, State.STOPPED) for seat in seats)
+    any_parked = any(seat.state is State.PARKED for seat in seats)
     return ServedModel(
         name=model.name,
         path=model.path,
         aliases=model.aliases,
         num_engines=model.num_active,
-        hopeless=all(seat.state in (State.PARKED, State.STOPPED) for seat in seats),
+        hopeless=hopeless,
+        retry_s=retry_parked_s if hopeless and any_parked else None,
     )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from spillway.errors import StartError
 from spillway.settings import ModelSettings
+from spillway.supervisor.exec_with_parent import tied_to
 from spillway.supervisor.process import ChildProcess, Stream
-from spillway.supervisor.tied import tied_to
 
 _RESOLVE = """
 import sys

@@ -73,12 +73,13 @@ class Place:
         witness: Witness,
         start_timeout_s: float | None = None,
     ) -> None:
+        """`start_timeout_s` stands in for the policy's, which may change while everything runs."""
         self.id = place_id
         self._launch = launch
         self.policy = policy
         self._world = world
         self._witness = witness
-        self._start_timeout_s = policy.start_timeout_s if start_timeout_s is None else start_timeout_s
+        self._own_start_timeout_s = start_timeout_s
         self.state = State.STOPPED
         self.incarnation = 0
         self.run: Run | None = None
@@ -122,10 +123,10 @@ class Place:
         """Ask the run to end, and start another afterwards if `again`; without a run, do at once what follows."""
         if self.run is None:
             self._unschedule()
-            if self.state is not State.STOPPED:
-                self._move(Event.STOP)
             if again:
-                self.start()
+                self.start()  # and nothing before: gateways must not hear that nobody comes, a moment before one does
+            elif self.state is not State.STOPPED:
+                self._move(Event.STOP)
             return
         self._again = again
         if self._asked is None or asked.value >= self._asked.value:
@@ -133,6 +134,11 @@ class Place:
             if allows(self.state, Event.DRAIN):
                 self._move(Event.DRAIN)
             self.run.ask(asked)
+
+    def hurry(self) -> None:
+        """Kill a run that was asked to end and has not; what the last order wants after it still follows."""
+        if self._asked is not None:
+            self.end(Asked.KILL, again=self._again)
 
     def promote(self) -> None:
         """Put one on standby into rotation."""
@@ -150,7 +156,9 @@ class Place:
         if self.run is None or self.state is State.HUNG:
             return
         if self._ready_ns is None:
-            late = watchdog.late_start(self._spawned_ns, now_ns, self._start_timeout_s)
+            own_s = self._own_start_timeout_s
+            allowed_s = self.policy.start_timeout_s if own_s is None else own_s
+            late = watchdog.late_start(self._spawned_ns, now_ns, allowed_s)
         else:
             late = self.run.late(now_ns)
         if late is not None:
@@ -261,7 +269,7 @@ class Place:
         self._transit(event)
         try:
             self.run = self._launch(self.incarnation, _Signs(self))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was: nobody else would ever start this place again
             self._ended(Ended(status=127, last_error=f"{type(error).__name__}: {error}"))
             return
         self._witness.changed(self)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spillway.settings import ModelSettings, Settings
-from spillway.supervisor.devices import Machine, Share, share
+from spillway.supervisor.devices import Machine, Share, gpus_for, share
 from spillway.supervisor.engine_run import EngineSpec
 
 ENGINE = (sys.executable, "-m", "spillway_engine")
@@ -29,13 +29,13 @@ class ModelPlan:
 
 
 def num_engines(model: ModelSettings, settings: Settings, machine: Machine) -> int:
-    """How many engines serve a model: as set, else 2 of the demo, else one per GPU, or one on a CPU."""
+    """How many engines serve a model: as set, else 2 of the demo, else one per GPU if on GPUs, or one."""
     given = model.engines or settings.engines
     if given:
         return given
     if model.model == DEMO:
         return NUM_DEMO_ENGINES
-    return 1 if settings.device == "cpu" else max(1, len(machine.gpus))
+    return max(1, len(gpus_for(machine, settings.device)))
 
 
 def plan(
@@ -43,7 +43,8 @@ def plan(
 ) -> tuple[ModelPlan, ...]:
     """Plan all models; `paths` holds each model's folder by its name. Engines are numbered through all of them."""
     counts = [num_engines(model, settings, machine) for model in settings.models]
-    shares = iter(share(machine, sum(count + settings.standby for count in counts), settings.device))
+    num_standby = settings.standby * len(counts)
+    shares = iter(share(machine, sum(counts), settings.device, num_standby=num_standby))
     number = 0
     plans = []
     for model, count in zip(settings.models, counts, strict=True):

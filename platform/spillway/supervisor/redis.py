@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from spillway.supervisor.exec_with_parent import tied_to
 from spillway.supervisor.process import ChildProcess
 from spillway.supervisor.run import Asked, Ended, Signs
-from spillway.supervisor.tied import tied_to
 from spillway.supervisor.watchdog import BEAT_LOST_NS, late_beat
 from spillway_wire.page import Aboard
 

@@ -72,4 +72,4 @@ class Signs(Protocol):
 
 
 Launch = Callable[[int, Signs], Run]
-"""Starts the run of an incarnation. Raises OSError if it cannot."""
+"""Starts the run of an incarnation, or raises why it cannot, and leaves nothing behind."""

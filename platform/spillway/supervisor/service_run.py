@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spillway.supervisor.lines import error_in
+from spillway.supervisor.child_output import error_in
 from spillway.supervisor.process import ChildProcess, Stream
 from spillway.supervisor.run import Asked, Ended, Signs
 from spillway.supervisor.totals import Totals, open_requests, settle
@@ -30,7 +30,10 @@ class ServiceRun:
         signals: Mapping[Asked, signal.Signals],
         on_line: Callable[[Stream, str], None],
     ) -> None:
-        """Start `command`; what is not in `signals` is asked of the process by other means than a signal."""
+        """Start `command`; what is not in `signals` is asked of the process by other means than a signal.
+
+        Raises OSError, and then leaves nothing behind.
+        """
         self._signs, self._totals, self._signals = signs, totals, signals
         self._tally_file, self._tally = tally, None
         if tally is not None:
@@ -40,7 +43,11 @@ class ServiceRun:
         self._beat_ns = 0
         self._last_error = ""
         self._on_line = on_line
-        self._process = ChildProcess(command, pass_fds=(listener_fd,), on_line=self._line, on_exit=self._exited)
+        try:
+            self._process = ChildProcess(command, pass_fds=(listener_fd,), on_line=self._line, on_exit=self._exited)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from spillway.runtime import RuntimeFolder
 from spillway.settings import Settings
+from spillway.supervisor.child_output import forward
 from spillway.supervisor.lifecycle import State
-from spillway.supervisor.lines import forward
 from spillway.supervisor.place import Death, Place
 from spillway.supervisor.redis import RedisRun, find_server
 from spillway.supervisor.run import Asked, Run, Signs

@@ -12,10 +12,10 @@ Asked a second time, it does not wait for the first two. What does not end in ti
 import asyncio
 from collections.abc import Callable, Iterable
 
-from spillway.supervisor.asks import HURRY, Asks
 from spillway.supervisor.lifecycle import State
 from spillway.supervisor.place import Place
 from spillway.supervisor.run import Asked
+from spillway.supervisor.stop_requests import HURRY, StopRequests
 from spillway.supervisor.tree import Tree
 from spillway_wire.plane import PhaseKind
 
@@ -25,16 +25,21 @@ ENGINES_WITHIN_S = 5.0
 """A step that runs is finished."""
 OTHERS_WITHIN_S = 3.0
 _LOOK_S = 0.02
+_HURRY = "Ctrl-C or SIGTERM again hurries"
 
 
-async def shut_down(tree: Tree, asks: Asks, log: Callable[..., None]) -> None:
+async def shut_down(tree: Tree, stop_requests: StopRequests, log: Callable[..., None]) -> None:
     """End everything in good order; return when no process is left."""
     drain = tree.settings.drain
-    tree.enter(PhaseKind.UNREADY)
     if tree.was_ready:
-        await asks.within(HURRY, drain.grace_s)
-    tree.enter(PhaseKind.REFUSING)
-    await _empty(tree, asks, drain.timeout_s)
+        tree.enter(PhaseKind.UNREADY, message=f"still taking work for {drain.grace_s:g} s; {_HURRY}")
+        await stop_requests.within(HURRY, drain.grace_s)
+    else:
+        tree.enter(PhaseKind.UNREADY)
+    num_open = tree.services.num_open
+    message = f"open requests may go on for {drain.timeout_s:g} s; {_HURRY}" if num_open else "no request is open"
+    tree.enter(PhaseKind.REFUSING, message=message, open_requests=num_open)
+    await _empty(tree, stop_requests, drain.timeout_s)
     log("ending", open_requests=tree.services.num_open)
     gateways = list(tree.services.gateways.values())
     for place in gateways:  # the phase tells those that serve; the others would hear of it late
@@ -60,12 +65,12 @@ def _ask(places: Iterable[Place], asked: Asked) -> None:
         place.end(asked)
 
 
-async def _empty(tree: Tree, asks: Asks, timeout_s: float) -> None:
+async def _empty(tree: Tree, stop_requests: StopRequests, timeout_s: float) -> None:
     """Wait until no request is open, twice in a row: one may have come in before a gateway heard of the phase."""
     num_empty = 0
     try:
         async with asyncio.timeout(timeout_s):
-            while num_empty < 2 and not await asks.within(HURRY, _LOOK_S):
+            while num_empty < 2 and not await stop_requests.within(HURRY, _LOOK_S):
                 num_empty = 0 if tree.services.num_open else num_empty + 1
     except TimeoutError:
         return

@@ -45,6 +45,10 @@ def _advice(error: OSError, setting: str) -> str:
 
 def url(listener: socket.socket, host: str, *, tls: bool) -> str:
     """Return the URL at which `listener` is reached; a wildcard address is reached on loopback, too."""
-    port = listener.getsockname()[1]
+    return url_of(host, listener.getsockname()[1], tls=tls)
+
+
+def url_of(host: str, port: int, *, tls: bool) -> str:
+    """Return the URL of a port on `host`, as `url` does."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - shown, not bound
     return f"{'https' if tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"

@@ -45,7 +45,11 @@ def of_engine(place: Place, model: str, totals: Totals) -> dict[str, Any]:
         "running": facts.get("running", 0),
         "waiting": facts.get("waiting", 0),
         "waiting_prefill_tokens": facts.get("waiting_prefill_tokens", 0),
-        "kv_blocks": {"total": facts.get("num_blocks", 0), "free": facts.get("free_blocks", 0)},
+        "kv_blocks": {
+            "total": facts.get("num_blocks", 0),
+            "free": facts.get("free_blocks", 0),
+            "size": facts.get("block_size"),
+        },
         "exactness": facts.get("exactness"),
         "counters": facts.get("counters", totals.plus({})),
     }

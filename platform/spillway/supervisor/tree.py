@@ -1,7 +1,7 @@
 """The supervisor's process: all places, what they are told, and what happens around them.
 
 Which process runs it: `spillway serve`. What crosses its boundary: signals (SIGTERM and SIGINT: end, hurry, kill;
-SIGHUP: read the settings again), the control plane, the engines' control channels and pages, the gateways' tallies,
+SIGHUP: see `main`), the control plane, the engines' control channels and pages, the gateways' tallies,
 the log, and the exit status. What happens when the other side dies: a child is started again; if this process dies,
 the kernel takes every child with it, and the next start cleans the folder.
 """
@@ -13,7 +13,6 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -21,7 +20,6 @@ import msgspec
 from spillway.runtime import RuntimeFolder
 from spillway.settings import Settings
 from spillway.supervisor import status
-from spillway.supervisor.asks import Asks
 from spillway.supervisor.engine_run import EngineRun, EngineSpec
 from spillway.supervisor.engines import Engines
 from spillway.supervisor.exits import KernelKills
@@ -30,13 +28,15 @@ from spillway.supervisor.orders import Orders
 from spillway.supervisor.place import Place
 from spillway.supervisor.plan import ModelPlan
 from spillway.supervisor.plane_server import PlaneServer
+from spillway.supervisor.reload import taken_over
 from spillway.supervisor.run import Run, Signs
 from spillway.supervisor.service_run import ServiceRun
 from spillway.supervisor.services import Programs, Services
+from spillway.supervisor.stop_requests import StopRequests
 from spillway.supervisor.totals import Totals
 from spillway.supervisor.watchdog import WATCH_S, Watch
 from spillway.supervisor.world import World
-from spillway_wire.plane import ChildHello, Order, Phase, PhaseKind, Status, StatusRequest
+from spillway_wire.plane import ChildHello, Order, Phase, PhaseKind, Reload, Status, StatusRequest
 
 OnProgress = Callable[[str, str, str], None]
 """Is told of every change: which place, its state, and what it says of itself."""
@@ -52,7 +52,7 @@ class Tree:
         models: tuple[ModelPlan, ...],
         listeners: tuple[socket.socket, socket.socket],
         *,
-        asks: Asks,
+        stop_requests: StopRequests,
         programs: Programs,
         urls: dict[str, str],
         on_progress: OnProgress,
@@ -94,7 +94,7 @@ class Tree:
             notify=self._notify,
             log=log,
         )
-        self._orders = Orders(self.engines, chaos=settings.chaos, shut_down=asks.ask, moved=self.moved)
+        self._orders = Orders(self.engines, chaos=settings.chaos, shut_down=stop_requests.ask, moved=self.moved)
 
     @property
     def places(self) -> list[Place]:
@@ -128,17 +128,21 @@ class Tree:
             and self.services.ops.state is State.READY
         )
 
-    def enter(self, phase: PhaseKind) -> None:
-        """Go into a phase of the end, and tell everybody."""
+    def enter(self, phase: PhaseKind, **facts: object) -> None:
+        """Go into a phase of the end, and tell everybody; the operator hears `facts` with it."""
         self.phase = phase
-        self._log("phase", phase=phase)
+        self._log("phase", phase=phase, **facts)
         self.plane.publish(Phase(kind=phase))
 
     def apply(self, fresh: Settings) -> None:
-        """Take over what may change while everything runs (see `reload`)."""
-        self.settings = replace(self.settings, drain=fresh.drain, restart=fresh.restart)
-        self.engines.apply(self.settings)
-        self.services.apply(self.settings)
+        """Take over what may change while everything runs (see `reload`), and have the children do so."""
+        settings = taken_over(self.settings, fresh)
+        self._runtime.write_settings(settings)  # if it cannot be written, nothing has changed
+        self.settings = settings
+        self._watch.pardon_ns = int(settings.restart.hang_floor_s * 1e9)
+        self.engines.apply(settings)
+        self.services.apply(settings)
+        self.plane.publish(Reload())
 
     # ---- changes ----
 
@@ -185,7 +189,7 @@ class Tree:
             incarnation,
             signs,
             parent_pid=os.getpid(),
-            hang_floor_s=self.settings.restart.hang_floor_s,
+            hang_floor_s=lambda: self.settings.restart.hang_floor_s,
             totals=self._totals[spec.engine_id],
             kernel_kills=self._kernel_kills,
             log=self._log,

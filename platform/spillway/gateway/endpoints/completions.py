@@ -32,6 +32,7 @@ def plan_completion(request: CompletionRequest, model: Model, settings: Generati
         form=lambda head, tokens: CompletionForm(head, request, _echoes(request, model, prompts, tokens), tokens),
         logprobs=request.logprobs,
         prompt_logprobs=request.logprobs if request.echo else None,
+        continues=True,
     )
 
 

@@ -40,6 +40,7 @@ def _plan(
         max_tokens_param="max_tokens",
         default_max_tokens=model.preferences.max_new_tokens or settings.max_tokens_generate,
         form=lambda head, tokens: GenerateForm(head, len(tokens) * (request.n or 1)),
+        continues=raw,
     )
 
 

@@ -1,7 +1,7 @@
 """What the forms share: usage, log-probabilities, and the pieces that server-sent events are put together from."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,11 +17,6 @@ END_OF_EVENT: Final = b"\n\n"
 REASONS: Final[dict[FinishReason | None, Reason]] = {FinishReason.STOP: "stop", FinishReason.LENGTH: "length"}
 
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-
-
-def event(data: Any) -> bytes:
-    """Return one server-sent event."""
-    return b"data: " + to_json(data) + END_OF_EVENT
 
 
 def usage_answer(usage: Usage) -> UsageAnswer:

@@ -1,4 +1,4 @@
-"""When there is nothing to wait for any more: no engine of a model can be started, and no patience will help. Pure."""
+"""When there is nothing to wait for any more: what is needed cannot be started, and no patience will help. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +15,7 @@ _TRIES_OF_ITS_OWN_ACCORD: Final = 2
 
 
 def cannot_start(places: Sequence[Place], policy: RestartSettings) -> str | None:
-    """Say why no engine of a model will ever start, or return None. `places` are all those of the model.
+    """Say why none of `places` will ever start, or return None: all engines of a model, all gateways, or ops.
 
     What one is trying just now does not count: places that fail in turn would never all be at rest together.
     """
@@ -27,12 +27,15 @@ def cannot_start(places: Sequence[Place], policy: RestartSettings) -> str | None
 def none_left(places: Sequence[Place], policy: RestartSettings) -> str | None:
     """Say why no engine is left and none can be started, or return None. `places` are all engines.
 
-    A parked one is tried now and then; it is given up when such a try failed before it was ready, too.
+    A parked one is tried now and then; it is given up when such a try failed before it was ready, too. One that was
+    drained and stays stopped is nobody to wait for: it takes an order to start it, and whoever starts this platform
+    again, as a service manager does after status 1, starts it as well. If all are stopped, that was somebody's wish.
     """
     tries = policy.intensity + 2
-    if not places or any(place.state is not State.PARKED or place.failed_starts < tries for place in places):
+    wanted = [place for place in places if place.state is not State.STOPPED]
+    if not wanted or any(place.state is not State.PARKED or place.failed_starts < tries for place in wanted):
         return None
-    return _reason(places[0])
+    return _reason(wanted[0])
 
 
 def _gave_up(place: Place, policy: RestartSettings) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 END, HURRY, KILL = 1, 2, 3
 
 
-class Asks:
+class StopRequests:
     """Signal handlers and orders only count here; who acts waits."""
 
     def __init__(self) -> None:
@@ -19,6 +19,11 @@ class Asks:
             if level <= self.count and not future.done():
                 future.set_result(None)
         self._waiting = [(level, future) for level, future in self._waiting if not future.done()]
+
+    def ask_once(self) -> None:
+        """Ask, unless it was asked before: for what may be said twice and means one thing."""
+        if not self.count:
+            self.ask()
 
     async def reached(self, level: int) -> None:
         """Wait until it was asked `level` times."""

@@ -1,4 +1,4 @@
-"""`python -m spillway.supervisor.tied PARENT_PID PROGRAM ARGUMENT…`: runs a foreign program that dies with its parent.
+"""`python -m spillway.supervisor.exec_with_parent PARENT_PID PROGRAM ARGUMENT…`: a foreign program, tied to its parent.
 
 What asks the kernel for the parent-death signal must be the child itself; a program that does not know of it (Redis)
 is started through this one, which asks and then becomes that program: the wish outlives `exec`.
@@ -16,7 +16,7 @@ EXIT_NOT_FOUND = 127
 
 def tied_to(parent_pid: int) -> tuple[str, ...]:
     """Return what to put before a command so that it dies with its parent."""
-    return (sys.executable, "-m", "spillway.supervisor.tied", str(parent_pid))
+    return (sys.executable, "-m", "spillway.supervisor.exec_with_parent", str(parent_pid))
 
 
 def main(arguments: Sequence[str]) -> int:
