@@ -20,9 +20,9 @@ def follow(transitions: Mapping[tuple[S, E], S], state: S, event: E) -> S:
         raise IllegalTransitionError(f"{_name(event)} is not allowed while {_name(state)}") from None
 
 
-def diagram(transitions: Mapping[tuple[Enum, Enum], Enum], initial: Enum) -> str:
+def diagram(transitions: Mapping[tuple[S, E], S], initial: S) -> str:
     """Draw a table as a Mermaid state diagram; events that lead from one state to the same other share an arrow."""
-    labels: dict[tuple[Enum, Enum], list[str]] = {}
+    labels: dict[tuple[S, S], list[str]] = {}
     for (state, event), after in transitions.items():
         labels.setdefault((state, after), []).append(_name(event))
     arrows = [f"    {_name(state)} --> {_name(after)}: {', '.join(names)}" for (state, after), names in labels.items()]

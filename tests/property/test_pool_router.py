@@ -27,9 +27,7 @@ needs = st.builds(Need, num_tokens=st.integers(1, 4000), num_sequences=st.intege
 
 
 @given(candidates=candidates, need=needs)
-def test_only_engines_that_have_credit_are_chosen_and_of_them_the_best(
-    candidates: list[Candidate], need: Need
-) -> None:
+def test_only_engines_that_have_credit_are_chosen_and_of_them_the_best(candidates: list[Candidate], need: Need) -> None:
     able = [c for c in candidates if c.credits > 0 or not need.fresh]
     chosen = choose(candidates, need)
     if chosen is None:

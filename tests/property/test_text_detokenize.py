@@ -115,7 +115,9 @@ def test_what_goes_on_from_a_byte_level_text_is_the_rest_of_the_whole(before: st
 
 
 @given(
-    st.lists(st.sampled_from(_WORDS), min_size=1, max_size=12).map(lambda words: [_BYTE_FALLBACK.token_to_id(w) for w in words]),
+    st.lists(st.sampled_from(_WORDS), min_size=1, max_size=12).map(
+        lambda words: [_BYTE_FALLBACK.token_to_id(w) for w in words]
+    ),
     st.lists(st.sampled_from(_WORDS), max_size=12).map(lambda words: [_BYTE_FALLBACK.token_to_id(w) for w in words]),
 )
 def test_what_goes_on_from_a_text_keeps_the_space_before_its_first_word(before: list[int], tokens: list[int]) -> None:

@@ -38,7 +38,7 @@ class Screen:
 
 def test_on_a_terminal_every_process_has_one_line_that_is_rewritten() -> None:
     screen = Screen()
-    progress = Progress(screen, is_terminal=True, now=lambda: "never", width=80)  # type: ignore[arg-type]
+    progress = Progress(screen, is_terminal=True, now=lambda: "never", width=80)
 
     progress.show("engine-0", Stage.of("spawning", ""))
     progress.show("gateway-0", Stage.of("spawning", ""))
@@ -59,7 +59,7 @@ def test_on_a_terminal_every_process_has_one_line_that_is_rewritten() -> None:
 
 def test_a_line_never_wraps() -> None:
     screen = Screen()
-    progress = Progress(screen, is_terminal=True, now=lambda: "", width=40)  # type: ignore[arg-type]
+    progress = Progress(screen, is_terminal=True, now=lambda: "", width=40)
 
     progress.show("engine-0", Stage("loading", "w" * 100))
 

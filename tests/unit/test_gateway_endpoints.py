@@ -468,7 +468,10 @@ def test_a_draining_server_refuses_new_work(house: Any, ask: Callable[..., Any],
     call = ask(CHAT, chat())
     assert (call.status, call.error["code"]) == (503, "server_is_overloaded")
     assert call.headers["x-spillway-outcome"] == "draining"
-    assert (call.headers["x-spillway-limit"], call.headers["x-spillway-measured"]) == ("phase=serving", f"phase={phase}")
+    assert (call.headers["x-spillway-limit"], call.headers["x-spillway-measured"]) == (
+        "phase=serving",
+        f"phase={phase}",
+    )
     assert call.headers["retry-after"] == "1"
     assert ask("/ready", method="GET").status == 503
     assert ask("/health", method="GET").json == {"status": "healthy"}
