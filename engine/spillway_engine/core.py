@@ -24,7 +24,7 @@ from spillway_engine.request import Sequence
 from spillway_engine.scheduling.scheduler import Schedule, Scheduler
 from spillway_engine.settings import SchedulerSettings
 from spillway_wire.messages import Load, Moment, MomentKind, Submit
-from spillway_wire.outcomes import Outcome
+from spillway_wire.outcomes import FinishReason, Outcome
 
 
 class EngineCore:
@@ -91,6 +91,20 @@ class EngineCore:
             self._forget(sequence, Outcome.CLIENT_GONE)
         self._delivery.drop(key)
         return True
+
+    def end_choice(self, client_id: str, request_id: str, attempt: int, choice: int) -> bool:
+        """End one choice of a request, of which its client has all it wants, and free what it holds at once.
+
+        It counts as completed, and nothing more is said of it. False if it is unknown or has ended.
+        """
+        key = (client_id, request_id, attempt)
+        found = key in self._registry and [s for s in self._registry.unfinished(key) if s.choice == choice]
+        for sequence in found or ():
+            self._scheduler.end(sequence)
+            self._registry.close(sequence, Outcome.COMPLETED, FinishReason.STOP)
+            self._delivery.forget(sequence)
+            self._delivery.drop(key, choice)
+        return bool(found)
 
     def abort_client(self, client_id: str, outcome: Outcome = Outcome.CLIENT_GONE) -> int:
         """Forget all requests of a client that went away or does not read; return how many there were."""

@@ -25,12 +25,12 @@ class Delivery:
         deltas, self._deltas = self._deltas, []
         return deltas
 
-    def drop(self, key: Key) -> None:
-        """Forget what was to be said of a request."""
+    def drop(self, key: Key, choice: int | None = None) -> None:
+        """Forget what was to be said of a request, or of one choice of it."""
         self._deltas = [
             (client_id, delta)
             for client_id, delta in self._deltas
-            if (client_id, delta.request_id, delta.attempt) != key
+            if (client_id, delta.request_id, delta.attempt) != key or choice not in {None, delta.choice}
         ]
 
     def collect_prompt_logprobs(self, plan: StepPlan, result: StepResult) -> None:

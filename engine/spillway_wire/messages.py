@@ -20,7 +20,7 @@ import msgspec
 from spillway_wire.outcomes import FinishReason, Outcome
 from spillway_wire.sampling import SamplingParams
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 STANDING_CREDITS = 8
 """What a client may always hold unspent, so that a request to an idle engine does not wait for a grant first."""
 
@@ -124,6 +124,8 @@ class Abort(_Message, frozen=True, kw_only=True):
 
     request_id: str
     attempt: int = 1
+    choice: int | None = None
+    """Only this one, of which its client has all it wants; None: the whole attempt."""
 
 
 class Backlog(_Message, frozen=True, kw_only=True):

@@ -102,6 +102,10 @@ class FakeCore:
     def abort(self, client_id: str, request_id: str, attempt: int) -> bool:
         return self._remove(lambda s: s.request.key == (client_id, request_id, attempt)) > 0
 
+    def end_choice(self, client_id: str, request_id: str, attempt: int, choice: int) -> bool:
+        key = (client_id, request_id, attempt)
+        return self._remove(lambda s: s.request.key == key and s.choice == choice) > 0
+
     def abort_client(self, client_id: str, outcome: Outcome) -> int:
         self.ended_as.append(outcome)
         return self._remove(lambda s: s.request.key[0] == client_id)

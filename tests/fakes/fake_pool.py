@@ -24,6 +24,8 @@ class FakeTicket:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.aborted: Outcome | None = None
+        self.ended_here: list[int] = []
+        """Choices of which no more was wanted before they ended."""
         self.is_over = False
         self._pieces: deque[Piece] = deque()
         self._refusal: Refused | None = None
@@ -51,6 +53,11 @@ class FakeTicket:
         if not self.is_over:
             self.aborted = outcome
             self.fail(Refused(outcome, "aborted"))
+
+    def end_choice(self, choice: int) -> None:
+        if choice in self._open:
+            self._open.discard(choice)
+            self.ended_here.append(choice)
 
     @property
     def engine_ids(self) -> tuple[str, ...]:

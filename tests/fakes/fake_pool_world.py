@@ -116,6 +116,9 @@ class SimEngine:
                     assert (message.request_id, message.attempt) not in self.running
                     outputs = {choice.index: list(choice.output_token_ids) for choice in message.choices}
                     self.running[message.request_id, message.attempt] = message, outputs
+            elif isinstance(message, Abort) and message.choice is not None:
+                _, outputs = self.running.get((message.request_id, message.attempt), (None, {}))
+                outputs.pop(message.choice, None)
             elif isinstance(message, Abort):
                 self.running.pop((message.request_id, message.attempt), None)
             elif isinstance(message, Backlog):

@@ -195,7 +195,7 @@ def test_a_head_without_end_is_refused_before_it_fills_the_memory(
     served: Callable[..., None], begun: bytes, piece: bytes
 ) -> None:
     async def test(here: Served) -> None:
-        reader, writer = await here.connect()
+        _, writer = await here.connect()
         writer.write(begun)
         sent = 0
         try:

@@ -98,6 +98,22 @@ def test_streams_every_choice_of_every_request(fake_engine: ModuleType, serving:
     serving.run(test)
 
 
+def test_one_choice_ends_in_the_engine_and_its_sibling_goes_on(
+    fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with serving.served(fake_engine, tmp_path) as engine, pool_of() as (pool, plane):
+            plane.set("engine-0", 3, engine.address)
+            ticket = pool.submit(work("r", [1], None, num_choices=2))
+            await anext(ticket)
+            ticket.end_choice(0)
+            while {sequence.choice for sequence in engine.core.sequences} != {1}:
+                assert (await anext(ticket)).choice == 1
+            ticket.abort()
+
+    serving.run(test)
+
+
 def test_requests_wait_for_an_address_that_does_not_listen_yet(
     fake_engine: ModuleType, serving: ModuleType, tmp_path: Path
 ) -> None:
@@ -109,7 +125,7 @@ def test_requests_wait_for_an_address_that_does_not_listen_yet(
                 assert await early == {0: fake_engine.expected([1], 5)}
                 state = pool.model_state("fake")
                 assert state is not None
-                assert (state.num_ready, state.max_model_len, state.exactness) == (1, 2048, "exact")
+                assert (state.num_ready, state.max_model_len, state.exactness) == (1, 129, "exact"), "by its cache"
 
     serving.run(test)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spillway.gateway.choices import ChoiceText, Entry
+from spillway.gateway.choices import ChoiceText, TokenEntry
 from spillway.gateway.models import Model
 from spillway.pool.contract import Piece
 from spillway_text.stop import StopAutomaton
@@ -29,7 +29,7 @@ def logprobs(token: int) -> PositionLogprobs:
 
 def run(
     model: Model, tokens: list[int], cuts: list[int], stops: list[str], *, ends_itself: bool
-) -> tuple[ChoiceText, str, list[Entry], list[str]]:
+) -> tuple[ChoiceText, str, list[TokenEntry], list[str]]:
     """Feed the tokens in pieces that end at `cuts`; return the choice, its text, its entries and each text shown."""
     choice = ChoiceText(model, 0, stops=StopAutomaton(stops) if stops else None, logprobs=True)
     answer = [*tokens, EOS] if ends_itself else tokens
@@ -37,7 +37,7 @@ def run(
     reason = FinishReason.STOP if ends_itself else FinishReason.LENGTH
     usage = Usage(prompt_tokens=1, cached_tokens=0, output_tokens=len(answer))
     shown: list[str] = []
-    entries: list[Entry] = []
+    entries: list[TokenEntry] = []
     for start, end in itertools.pairwise(edges):
         last = end == len(answer)
         finish = Finish(outcome=Outcome.COMPLETED, reason=reason, usage=usage) if last else None

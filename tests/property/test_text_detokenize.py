@@ -127,6 +127,6 @@ def test_what_goes_on_from_a_text_keeps_the_space_before_its_first_word(before: 
 
 @given(st.integers(1, 3))
 def test_a_character_that_a_prompt_has_begun_is_shown_when_it_is_complete(num_bytes: int) -> None:
-    spelled = [_BYTE_FALLBACK.token_to_id(f"<0x{byte:02X}>") for byte in "😀".encode()]
+    spelled = [byte + 1 for byte in "😀".encode()]  # the ids of bytes in this vocabulary
     before, rest = [*_BYTE_FALLBACK.encode("a").ids, *spelled[:num_bytes]], spelled[num_bytes:]
     assert _continued(_BYTE_FALLBACK, before, rest) == "😀"

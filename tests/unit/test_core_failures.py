@@ -45,6 +45,34 @@ def test_an_abort_also_drops_the_end_of_a_choice_that_was_not_sent_yet(fake_core
     assert desk.run() == []
 
 
+def test_a_choice_that_is_ended_frees_what_it_holds_and_its_siblings_go_on(fake_core: ModuleType) -> None:
+    desk = fake_core.Desk()
+    desk.submit(prompt=8, choices=(Choice(index=0), Choice(index=1)))
+    desk.step()
+    held = desk.core.load().free_blocks
+    assert desk.core.end_choice("c", "r", 1, 0)
+    desk.core.check_integrity()
+    load = desk.core.load()
+    assert (load.running + load.waiting, load.free_blocks > held) == (1, True)
+    assert not desk.core.end_choice("c", "r", 1, 0)
+    assert not desk.core.end_choice("c", "r", 1, 7)
+    assert not desk.core.end_choice("c", "unknown", 1, 0)
+    before = len(desk.deltas)
+    desk.run()
+    assert {delta.choice for _, delta in desk.deltas[before:]} == {1}
+    assert desk.core.snapshot().finished == {"completed": 1}
+    assert desk.core.load().free_blocks == 16
+
+
+def test_ending_every_choice_ends_the_request_and_drops_what_was_not_sent_yet(fake_core: ModuleType) -> None:
+    desk = fake_core.Desk()
+    desk.submit(choices=(Choice(index=0, output_token_ids=(1, 2, 3)), Choice(index=1), Choice(index=2)))
+    assert desk.core.end_choice("c", "r", 1, 1)
+    assert desk.core.end_choice("c", "r", 1, 2)
+    assert [(delta.choice, delta.finish is not None) for delta in desk.run()] == [(0, True)]
+    assert desk.core.snapshot().finished == {"completed": 1}
+
+
 def test_a_lost_client_takes_all_its_requests_along_and_no_one_elses(fake_core: ModuleType) -> None:
     desk = fake_core.Desk()
     for name in ("one", "two"):

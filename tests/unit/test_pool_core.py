@@ -114,6 +114,46 @@ def test_an_abort_reaches_the_engine_and_ends_the_request(pool_world: ModuleType
     assert reader.refused.outcome is Outcome.SLOW_READER
 
 
+def test_a_choice_that_its_reader_ends_is_ended_in_the_engine_and_not_resumed(pool_world: ModuleType) -> None:
+    world = pool_world.World()
+    first, second = world.start("e0"), world.start("e1")
+    reader = world.submit([4, 2], num_choices=2, max_tokens=6)
+    on, other = (first, second) if reader.ticket.engine_ids == ("e0",) else (second, first)
+    on.take_in()
+    on.step()
+    reader.read()
+    reader.ticket.end_choice(0)
+    reader.ticket.end_choice(0)
+    assert [message for message in on.inbox if isinstance(message, Abort)] == [
+        Abort(request_id=reader.entry.request_id, attempt=1, choice=0)
+    ]
+    world.kill(on)
+    other.take_in()
+    assert [choice.index for choice in other.submits[0].choices] == [1]
+    run(other)
+    reader.read()
+    assert (reader.completed, set(reader.finishes)) == (True, {1})
+    world.core.check_integrity()
+
+
+def test_what_was_not_read_of_the_other_choices_is_there_when_the_last_is_ended(pool_world: ModuleType) -> None:
+    world = pool_world.World()
+    engine = world.start()
+    reader = world.submit([4, 2], num_choices=2, max_tokens=3, request_id="x")
+    engine.take_in()
+    _, outputs = engine.running["x", 1]
+    kept = outputs.pop(1)
+    engine.step(3)  # choice 0 ends, and nobody has read it
+    outputs[1] = kept
+    reader.ticket.end_choice(1)
+    assert reader.entry.is_over
+    reader.read()
+    assert (reader.completed, set(reader.finishes)) == (True, {0})
+    engine.take_in()
+    assert not any(outputs for _, outputs in engine.running.values())
+    world.core.check_integrity()
+
+
 @pytest.mark.parametrize("outcome", [Outcome.INVALID, Outcome.TOO_LARGE, Outcome.INTERNAL])
 def test_what_an_engine_will_never_serve_ends_with_its_outcome(pool_world: ModuleType, outcome: Outcome) -> None:
     world = pool_world.World()

@@ -15,7 +15,7 @@ from spillway.pool.policies import POLICIES, PoolPolicies, connecting
 from spillway.pool.prefix import BLOCK_TOKENS, MAX_BLOCKS, PrefixMemory, prefix_of
 from spillway.pool.queue import DrainRate, Line, WaitingQueue
 from spillway.pool.router import SHARE_TOKENS, Candidate, Need, choose, score
-from spillway.pool.suspects import Quarantine, Verdict, fingerprint, strike
+from spillway.pool.suspects import Judgement, Quarantine, fingerprint, strike
 from spillway_wire.links import LinkError
 from spillway_wire.messages import Capacity, Exactness, Load, Welcome
 from spillway_wire.plane import EngineStatus, Member, Membership, ServedModel
@@ -219,7 +219,7 @@ def test_equals_take_turns() -> None:
 def test_strikes_lead_to_running_alone_and_then_to_quarantine() -> None:
     request = entry("x")
     verdicts = [strike(request, POLICIES) for _ in range(4)]
-    assert verdicts == [Verdict.RESUME, Verdict.RESUME_ALONE, Verdict.RESUME_ALONE, Verdict.QUARANTINE]
+    assert verdicts == [Judgement.RESUME, Judgement.RESUME_ALONE, Judgement.RESUME_ALONE, Judgement.QUARANTINE]
 
 
 def test_a_token_after_the_third_strike_begins_anew() -> None:
@@ -228,7 +228,7 @@ def test_a_token_after_the_third_strike_begins_anew() -> None:
         strike(request, POLICIES)
     assert request.alone
     request.choices[0].token_ids.append(1)
-    assert strike(request, POLICIES) is Verdict.RESUME
+    assert strike(request, POLICIES) is Judgement.RESUME
     assert (request.strikes, request.alone) == (1, False)
 
 

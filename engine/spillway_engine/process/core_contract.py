@@ -39,6 +39,9 @@ class Core(Protocol):
     def abort(self, client_id: str, request_id: str, attempt: int) -> bool:
         """Forget an attempt; False if it is not known."""
 
+    def end_choice(self, client_id: str, request_id: str, attempt: int, choice: int) -> bool:
+        """Forget one choice, as completed; False if it is not known or has ended."""
+
     def abort_client(self, client_id: str, outcome: Outcome) -> int:
         """Forget all of a client's requests; return how many there were."""
 

@@ -95,8 +95,11 @@ class StepLoop:
             self._channels.reject(client_id, message.request_id, message.attempt, outcome, text)
 
     def abort(self, client_id: str, message: Abort) -> None:
-        """Forget one attempt."""
-        if self._core.abort(client_id, message.request_id, message.attempt):
+        """Forget one attempt, or one choice of it."""
+        if message.choice is not None:
+            if self._core.end_choice(client_id, message.request_id, message.attempt, message.choice):
+                self._wake.set()
+        elif self._core.abort(client_id, message.request_id, message.attempt):
             self._counters[Counter.REQUESTS_ABORTED] += 1
             self._wake.set()
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from spillway.gateway.choices import ChoiceText, Entry, Part
+from spillway.gateway.choices import ChoiceText, Part, TokenEntry
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.interrupt import Interruptible
 from spillway.gateway.plan import Form, Plan, Usage
@@ -60,7 +60,7 @@ class Answer:
         """Generate everything, then send it."""
         choices = self._choices
         texts: list[list[str]] = [[] for _ in choices]
-        entries: list[list[Entry]] = [[] for _ in choices]
+        entries: list[list[TokenEntry]] = [[] for _ in choices]
         try:
             async with self._submit() as tickets:
                 async for piece in tickets:
@@ -139,15 +139,17 @@ class Answer:
         self._num_open[prompt] -= 1
         if self._num_open[prompt] == 0:
             tickets.leave(prompt)
+        else:
+            tickets.end_choice(index)  # a stop string ends it here alone
         return not any(self._num_open)
 
     def _usage(self) -> Usage:
         cached: int | None = 0
         for first in range(0, len(self._choices), self._per_prompt):
             # choices share their prompt: what the first to come computed the others found in the cache
-            known = [choice.cached_tokens for choice in self._choices[first : first + self._per_prompt]]
-            least = min((count for count in known if count is not None), default=None)
-            cached = None if cached is None or least is None else cached + least
+            counts = [choice.cached_tokens for choice in self._choices[first : first + self._per_prompt]]
+            known = [count for count in counts if count is not None]
+            cached = None if cached is None or len(known) < len(counts) else cached + min(known)
         return Usage(
             prompt_tokens=sum(len(work.prompt_token_ids) for work in self._works),
             completion_tokens=sum(len(choice.token_ids) for choice in self._choices),

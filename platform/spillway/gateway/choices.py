@@ -13,7 +13,7 @@ from spillway_wire.outcomes import FinishReason
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TokenEntry:
     """A token that can be seen in the text, with its log-probabilities."""
 
     offset: int
@@ -26,7 +26,7 @@ class Part:
     """What can now be shown of a choice."""
 
     text: str
-    entries: Sequence[Entry] = ()
+    entries: Sequence[TokenEntry] = ()
     reason: FinishReason | None = None
 
 
@@ -55,7 +55,7 @@ class ChoiceText:
         """Set when nothing more will be shown."""
         self._detokenizer = model.text.detokenizer(after=after)
         self._stops = StopStrings(stops) if stops is not None else None
-        self._entries: deque[Entry] | None = deque() if logprobs else None
+        self._entries: deque[TokenEntry] | None = deque() if logprobs else None
         """Those whose text is still held back."""
         self._length = 0
         """Characters detokenized, shown or held back."""
@@ -101,7 +101,7 @@ class ChoiceText:
             self.token_ids.append(token)
             fresh = self._detokenizer.push(token)
             if self._entries is not None and place < len(logprobs):
-                self._entries.append(Entry(self._length, logprobs[place]))
+                self._entries.append(TokenEntry(self._length, logprobs[place]))
             self._length += len(fresh)
             shown += self._past_stops(fresh)
             if self.has_ended:
@@ -125,12 +125,12 @@ class ChoiceText:
             shown += self._stops.finish()
         return shown
 
-    def _released(self) -> Sequence[Entry]:
+    def _released(self) -> Sequence[TokenEntry]:
         """Return the entries whose text has begun to be shown; at a natural end all of them."""
         waiting = self._entries
         if not waiting:
             return ()
-        released: list[Entry] = []
+        released: list[TokenEntry] = []
         everything = self.reason is not None and self._shown == self._length
         while waiting and (everything or waiting[0].offset < self._shown):
             released.append(waiting.popleft())

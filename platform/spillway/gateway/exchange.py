@@ -86,14 +86,17 @@ class Exchange:
                         raise client_gone()
                     watcher = asyncio.create_task(_watch(receive, work), name="watch a client")
                     try:
-                        await self._answer(self._reader(raw), scope, work, reply, patient.whole_s, first)
+                        await self._answer(
+                            self._reader(raw), scope, work, reply, patience_s=patient.whole_s, on_begin=first
+                        )
                     finally:
                         watcher.cancel()
 
     @contextmanager
     def _due(self, patience_s: float | None, visit: Visit, work: Interruptible) -> Iterator[Callable[[], None]]:
-        """Interrupt the work when so much time has passed since the request was heard of, until what is yielded is
-        called or the body ends; None: never.
+        """Interrupt the work when so much time has passed since the request was heard of; None: never.
+
+        It is called off at the end of the body, or when what is yielded is called.
         """
         if patience_s is None:
             yield _nothing
@@ -115,6 +118,7 @@ class Exchange:
         scope: Scope,
         work: Interruptible,
         reply: Reply,
+        *,
         patience_s: float,
         on_begin: Callable[[], None],
     ) -> None:

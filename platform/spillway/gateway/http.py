@@ -1,5 +1,4 @@
-"""uvicorn's HTTP/1.1 connection, with what it does not offer: a way to drop it at once, our error body, and bounds on
-a request's head.
+"""uvicorn's HTTP/1.1 connection, with an end at once, our error body, and bounds on a request's head.
 
 A head is whatever comes before a body, and the trailers after one. Its size and the time it takes are bounded: without
 that, a client could fill the memory, or hold connections for ever, with requests that never begin.
@@ -12,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from spillway.gateway.problems import Problem, body, invalid
 from spillway.gateway.reply import ABORT
@@ -37,12 +36,20 @@ class HttpConnection(HttpToolsProtocol):
         self._num_silent_bytes = 0
         """Given to the parser since it last handed something out: it keeps a header until that is whole."""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._has_begun = False
+        """Whether anything of a request has come."""
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's own annotation leaves out that there may be none
+        return cycle is not None and not cycle.response_complete
 
     # ---- how large a head may be ----
 
     def on_message_begin(self) -> None:
         """Let the application drop the connection: closing it would wait for a client that does not read."""
         super().on_message_begin()
+        self._has_begun = True
         self.scope[ABORT] = self._drop  # type: ignore[typeddict-unknown-key]
         self._num_head_bytes = self._num_silent_bytes = 0
 
@@ -82,7 +89,7 @@ class HttpConnection(HttpToolsProtocol):
             return
         if self._num_silent_bytes > MAX_HEAD_BYTES:
             self._refuse(_head_too_large(self._num_silent_bytes))
-        elif self.cycle is None or self.cycle.response_complete:
+        elif not self._is_answering:
             self._mind_head()  # uvicorn has no timer from the first byte of a head on
 
     def on_headers_complete(self) -> None:
@@ -110,7 +117,7 @@ class HttpConnection(HttpToolsProtocol):
         self._head_timer = None
         if self.transport.is_closing():
             return
-        if self.scope is None:
+        if not self._has_begun:
             self.transport.close()  # not a word: there is nothing to answer
         else:
             self._refuse(
@@ -130,7 +137,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer, unless another answer is on its way, and close."""
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if not (self._is_answering and self.cycle.response_started):
             said = body(problem)
             head = (
                 b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"

@@ -68,6 +68,11 @@ class Tickets:
             self._readers[prompt].cancel()
         self._tickets[prompt].abort(Outcome.COMPLETED)
 
+    def end_choice(self, index: int) -> None:
+        """Have no more of one choice of a prompt whose others go on; nothing happens if it ended in the engine too."""
+        prompt, choice = divmod(index, self._num_choices)
+        self._tickets[prompt].end_choice(choice)
+
     async def _read(self, prompt: int, ticket: Ticket) -> None:
         first = prompt * self._num_choices
         end: Exception | None = None

@@ -14,7 +14,6 @@ abort of its own, and what it might still say has no way here.
 
 from collections.abc import Callable, Iterable
 
-from spillway.pool import refusals
 from spillway.pool.contract import Refused
 from spillway.pool.dispatcher import Dispatcher
 from spillway.pool.journal import Entry, Journal
@@ -23,7 +22,7 @@ from spillway.pool.members import LISTENING, EngineConnection, EngineView, Roste
 from spillway.pool.policies import PoolPolicies
 from spillway.pool.queue import WaitingQueue
 from spillway.pool.recovery import plan_recovery
-from spillway.pool.suspects import Quarantine, Verdict, strike
+from spillway.pool.suspects import Judgement, Quarantine, strike
 from spillway.pool.wires import Wires
 from spillway_wire.links import Ending
 from spillway_wire.plane import EngineDied
@@ -145,7 +144,7 @@ class Casualties:
             entry = self._journal.get(request_id)
             if entry is None:
                 continue
-            if strike(entry, self._policies) is Verdict.QUARANTINE:
+            if strike(entry, self._policies) is Judgement.QUARANTINE:
                 self._put_in_quarantine(entry)
             elif entry.place is None and not self._queue.is_held(entry):
                 self._queue.discard(entry)

@@ -85,6 +85,9 @@ class Ticket(Protocol):
     def abort(self, outcome: Outcome = Outcome.CLIENT_GONE) -> None:
         """Forget it, in the engine within one step. Idempotent; nothing happens if it is over."""
 
+    def end_choice(self, choice: int) -> None:
+        """Have no more of one choice: it is complete here, though not in the engine. Nothing happens if it is over."""
+
     @property
     def engine_ids(self) -> tuple[str, ...]:
         """The engines that have worked on it, in order; more than one after a crash."""

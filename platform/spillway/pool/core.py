@@ -88,7 +88,7 @@ class PoolCore:
         now = self._clock()
         self._check_admissible(work, now)
         entry = self.journal.open(work, now, prefix_of(work.prompt_token_ids, work.cache_salt))
-        ticket = PoolTicket(entry, self.abort)
+        ticket = PoolTicket(entry, self.abort, self.end_choice)
         self.queue.push(entry)
         self.dispatcher.dispatch(work.model)
         if entry.refusal is not None:
@@ -118,6 +118,19 @@ class PoolCore:
         """End a request that its client does not want any more."""
         entry.news.clear()
         self._finish(entry, refusals.aborted(outcome))
+
+    def end_choice(self, entry: Entry, index: int) -> None:
+        """End one choice, of which its client has all it wants: no engine goes on with it.
+
+        What its reader has not seen of the others stays to be read.
+        """
+        connection = entry.place
+        entry.leave_choice(entry.choices[index])
+        if not entry.num_open:
+            self._finish(entry, None)
+        if isinstance(connection, EngineConnection):
+            message = Abort(request_id=entry.request_id, attempt=entry.attempt, choice=index)
+            self.dispatcher.send(connection, message)
 
     def _finish(self, entry: Entry, refusal: Refused | None) -> None:
         """The one way out: None if it completed. What an engine still works on is aborted there."""

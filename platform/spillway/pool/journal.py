@@ -18,7 +18,8 @@ import msgspec
 from spillway.pool.contract import Refused, Work
 from spillway.pool.lifecycle import Event, State, follow
 from spillway_wire.continuity import Gap, fresh_part
-from spillway_wire.messages import Choice, Delta, Finish, Moment, MomentKind, PositionLogprobs, Submit
+from spillway_wire.messages import Choice, Delta, Finish, Moment, MomentKind, PositionLogprobs, Submit, Usage
+from spillway_wire.outcomes import FinishReason, Outcome
 
 MAX_TIMEOUT_S = 1e6
 """The longest that an engine accepts."""
@@ -198,6 +199,16 @@ class Entry:
         choice.finish = finish
         self.num_open -= 1
         self.news[choice.index] = None
+
+    def leave_choice(self, choice: ChoiceRecord) -> None:
+        """Write down the end of a choice by its client's wish; its reader needs not be told."""
+        usage = Usage(
+            prompt_tokens=len(self.work.prompt_token_ids),
+            cached_tokens=choice.cached_tokens or 0,
+            output_tokens=len(choice.token_ids),
+        )
+        self.end_choice(choice, Finish(outcome=Outcome.COMPLETED, reason=FinishReason.STOP, usage=usage))
+        del self.news[choice.index]
 
     def _keep_moments(self, choice: ChoiceRecord, moments: Iterable[Moment]) -> None:
         kept = self.attempts[-1].moments

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from spillway.pool.journal import ChoiceRecord, Entry
 from spillway.pool.policies import PoolPolicies
-from spillway.pool.suspects import Verdict, strike
+from spillway.pool.suspects import Judgement, strike
 from spillway_wire.messages import Finish, Usage, Welcome
 from spillway_wire.outcomes import FinishReason, Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RecoveryPlan:
     """What to do, in this order."""
 
     ended: tuple[tuple[Entry, ChoiceRecord, Finish], ...]
@@ -28,7 +28,9 @@ class Plan:
     """All others, the most important first; those to run alone are marked so."""
 
 
-def plan_recovery(entries: Iterable[Entry], aboard: Collection[str], welcome: Welcome, policies: PoolPolicies) -> Plan:
+def plan_recovery(
+    entries: Iterable[Entry], aboard: Collection[str], welcome: Welcome, policies: PoolPolicies
+) -> RecoveryPlan:
     """Decide for the `entries` that an engine held when it died; `aboard` has the ids of those in its running step."""
     ended: list[tuple[Entry, ChoiceRecord, Finish]] = []
     quarantined: list[Entry] = []
@@ -38,12 +40,12 @@ def plan_recovery(entries: Iterable[Entry], aboard: Collection[str], welcome: We
         ended += complete
         if len(complete) == entry.num_open:
             continue
-        verdict = strike(entry, policies) if entry.request_id in aboard else Verdict.RESUME
-        if verdict is Verdict.QUARANTINE:
+        judgement = strike(entry, policies) if entry.request_id in aboard else Judgement.RESUME
+        if judgement is Judgement.QUARANTINE:
             quarantined.append(entry)
         else:
             resumed.append(entry)
-    return Plan(tuple(ended), tuple(quarantined), tuple(resumed))
+    return RecoveryPlan(tuple(ended), tuple(quarantined), tuple(resumed))
 
 
 def end_of(entry: Entry, choice: ChoiceRecord, welcome: Welcome) -> Finish | None:

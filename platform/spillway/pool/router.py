@@ -1,7 +1,7 @@
 """The router: which engine a request goes to. Pure: a snapshot in, a choice out.
 
-Every candidate, a ready engine, that may be sent to gets a score, the lowest wins. The score is the work, in tokens, that
-lies between the request and its first token there, and what it then has to share the engine with::
+Candidates are engines that are ready. Each that may be sent to gets a score, the lowest wins. The score is the work, in
+tokens, that lies between the request and its first token there, and what it then has to share the engine with::
 
     own prompt tokens that the engine does not have in its cache          affinity is worth just what it saves
   + prompt tokens that the engine has still to compute for others         exact, pushed by the engine each step

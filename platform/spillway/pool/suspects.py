@@ -23,7 +23,7 @@ from spillway.pool.journal import Entry
 from spillway.pool.policies import PoolPolicies
 
 
-class Verdict(Enum):
+class Judgement(Enum):
     """What becomes of a request that was aboard a crash."""
 
     RESUME = auto()
@@ -31,7 +31,7 @@ class Verdict(Enum):
     QUARANTINE = auto()
 
 
-def strike(entry: Entry, policies: PoolPolicies) -> Verdict:
+def strike(entry: Entry, policies: PoolPolicies) -> Judgement:
     """Count a crash with `entry` aboard, and judge it."""
     num_tokens = entry.num_tokens
     if num_tokens != entry.struck_at:
@@ -39,11 +39,11 @@ def strike(entry: Entry, policies: PoolPolicies) -> Verdict:
         entry.alone = False
     entry.strikes += 1
     if entry.strikes >= policies.strikes_until_alone + policies.crashes_alone:
-        return Verdict.QUARANTINE
+        return Judgement.QUARANTINE
     if entry.strikes >= policies.strikes_until_alone:
         entry.alone = True
-        return Verdict.RESUME_ALONE
-    return Verdict.RESUME
+        return Judgement.RESUME_ALONE
+    return Judgement.RESUME
 
 
 def fingerprint(work: Work) -> bytes:

@@ -16,11 +16,14 @@ from spillway_wire.outcomes import Outcome
 class PoolTicket:
     """One submitted request (see `contract.Ticket`). It has one reader."""
 
-    __slots__ = ("_abort", "_entry", "_waiter")
+    __slots__ = ("_abort", "_end_choice", "_entry", "_waiter")
 
-    def __init__(self, entry: Entry, abort: Callable[[Entry, Outcome], None]) -> None:
+    def __init__(
+        self, entry: Entry, abort: Callable[[Entry, Outcome], None], end_choice: Callable[[Entry, int], None]
+    ) -> None:
         self._entry = entry
         self._abort = abort
+        self._end_choice = end_choice
         self._waiter: asyncio.Future[None] | None = None
         entry.wake = self._wake
 
@@ -48,6 +51,11 @@ class PoolTicket:
         """Forget it, in the engine within one step. Idempotent; nothing happens if it is over."""
         if not self._entry.is_over:
             self._abort(self._entry, outcome)
+
+    def end_choice(self, choice: int) -> None:
+        """Have no more of one choice, nor of its engine's work on it. Nothing happens if it is over."""
+        if not self._entry.is_over and self._entry.choices[choice].finish is None:
+            self._end_choice(self._entry, choice)
 
     @property
     def engine_ids(self) -> tuple[str, ...]:

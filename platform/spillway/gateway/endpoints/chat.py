@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spillway.gateway.answers import AnswerMessage, ChatAnswer, ChatChoice, ChatLogprobs
-from spillway.gateway.choices import ChoiceText, Entry, Part
+from spillway.gateway.choices import ChoiceText, Part, TokenEntry
 from spillway.gateway.endpoints.writing import (
     DONE,
     END_OF_EVENT,
@@ -150,6 +150,6 @@ class ChatForm(Form):
             )
         )
 
-    def _content(self, entries: Sequence[Entry]) -> Any:
+    def _content(self, entries: Sequence[TokenEntry]) -> Any:
         model = self._head.model
         return [token_logprobs(model, entry.logprobs.chosen, entry.logprobs.top) for entry in entries]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from spillway.gateway.answers import CompletionAnswer, CompletionChoice, TextLogprobs
-from spillway.gateway.choices import ChoiceText, Entry, Part
+from spillway.gateway.choices import ChoiceText, Part, TokenEntry
 from spillway.gateway.endpoints.writing import DONE, END_OF_EVENT, REASONS, to_json, usage_answer
 from spillway.gateway.models import Model
 from spillway.gateway.plan import Form, Head, Plan, Prompt, TextPrompt, Usage
@@ -162,7 +162,7 @@ class CompletionForm(Form):
             text_offset=prompt.text_offset + answer.text_offset,
         )
 
-    def _text_logprobs(self, index: int, entries: Sequence[Entry]) -> TextLogprobs:
+    def _text_logprobs(self, index: int, entries: Sequence[TokenEntry]) -> TextLogprobs:
         before = len(self._echoes[index // self._per_prompt])
         return _parallel(
             self._head.model,
