@@ -1,14 +1,19 @@
-"""How tests are spread over processes: all that share one running Spillway go to the same one.
+"""What all tests share: the doubles of `tests/fakes` as fixtures, and how tests are spread over processes.
 
 pytest-xdist's own `xdist_group` marks do nothing with pytest 9.2 and xdist 3.8: they are written where pytest no longer
 looks. Its hook for a scheduler of one's own does work.
 """
 
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+FAKES = Path(__file__).parent / "fakes"
 SHARING = "tests/e2e/test_platform_"
 
 
@@ -22,3 +27,92 @@ class OneInstance(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneInstance:
     return OneInstance(config, log)
+
+
+def load(name: str) -> ModuleType:
+    """Import a module of `tests/fakes`, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, FAKES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---- the engine ----
+
+
+@pytest.fixture(scope="session")
+def fake_core() -> ModuleType:
+    """A core whose runner counts instead of computing, with a clock and a client."""
+    return load("fake_core")
+
+
+@pytest.fixture(scope="session")
+def fake_steps() -> ModuleType:
+    """Schedulers to try rules on."""
+    return load("fake_steps")
+
+
+@pytest.fixture(scope="session")
+def verifying_runner() -> ModuleType:
+    """A runner that checks everything it is asked."""
+    return load("verifying_runner")
+
+
+@pytest.fixture(scope="session")
+def fake_engine() -> ModuleType:
+    """An engine core without a model."""
+    return load("fake_engine")
+
+
+@pytest.fixture(scope="session")
+def fake_engine_command() -> tuple[str, ...]:
+    """The program that serves it in a process of its own."""
+    return (sys.executable, str(FAKES / "fake_engine.py"))
+
+
+@pytest.fixture(scope="session")
+def serving() -> ModuleType:
+    """What serves it in the test's own process."""
+    return load("fake_serving")
+
+
+# ---- the platform ----
+
+
+@pytest.fixture(scope="session")
+def pool_world() -> ModuleType:
+    """A pool's core with engines that know every token, a clock and readers."""
+    return load("fake_pool_world")
+
+
+@pytest.fixture(scope="session")
+def gateway_house() -> ModuleType:
+    """A gateway with a pool that answers as its test says."""
+    return load("fake_pool")
+
+
+@pytest.fixture(scope="session")
+def asgi() -> ModuleType:
+    """A client without a network."""
+    return load("asgi_client")
+
+
+@pytest.fixture(scope="session")
+def fake_supervisor() -> ModuleType:
+    """A supervisor that says what the test wants, for the processes that it would start."""
+    return load("fake_supervisor")
+
+
+@pytest.fixture(scope="session")
+def fake_runs() -> ModuleType:
+    """Processes on paper and a clock that goes when told, for what supervises them."""
+    return load("fake_runs")
+
+
+@pytest.fixture(scope="session")
+def instances() -> ModuleType:
+    """Whole instances: the real supervisor with light children."""
+    return load("fake_instance")
