@@ -4,7 +4,7 @@ pytest-xdist's own `xdist_group` marks do nothing with pytest 9.2 and xdist 3.8:
 looks. Its hook for a scheduler of one's own does work.
 """
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -30,14 +30,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneInstance:
 
 
 def load(name: str) -> ModuleType:
-    """Import a module of `tests/fakes`, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, FAKES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    """Import a module of `tests/fakes`, which is a package only here; its modules import each other as siblings."""
+    package = sys.modules.setdefault("fakes", ModuleType("fakes"))
+    package.__path__ = [str(FAKES)]
+    return importlib.import_module(f"fakes.{name}")
 
 
 # ---- the engine ----
@@ -86,6 +82,36 @@ def serving() -> ModuleType:
 def pool_world() -> ModuleType:
     """A pool's core with engines that know every token, a clock and readers."""
     return load("fake_pool_world")
+
+
+@pytest.fixture(scope="session")
+def pool_checks() -> ModuleType:
+    """What a request that has ended leaves behind in a pool's core: nothing."""
+    return load("fake_pool_checks")
+
+
+@pytest.fixture(params=["client_leaves", "reader_lags"])
+def pool_leaving(request: pytest.FixtureRequest, pool_checks: ModuleType) -> Any:
+    """Every way to end a request that an engine has."""
+    return getattr(pool_checks, request.param)
+
+
+@pytest.fixture(params=["client_leaves", "reader_lags", "deadline_passes"])
+def pool_ending(request: pytest.FixtureRequest, pool_checks: ModuleType) -> Any:
+    """Every way to end a request that waits."""
+    return getattr(pool_checks, request.param)
+
+
+@pytest.fixture
+def pool_house(fake_engine: ModuleType, serving: ModuleType, tmp_path: Path) -> Any:
+    """A real pool, and engines served in the test's own process."""
+    return load("fake_pool_house").House(fake_engine, serving, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def pool_children() -> ModuleType:
+    """Engines in processes of their own, to be killed."""
+    return load("fake_pool_children")
 
 
 @pytest.fixture(scope="session")

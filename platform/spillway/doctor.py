@@ -85,10 +85,16 @@ def check_redis(facts: Facts) -> Finding:
 
 
 def check_ports(facts: Facts) -> Finding:
-    """A port that is taken is the usual reason for a start that fails."""
-    if facts.port_problems:
+    """A port that is taken is the usual reason for a start that fails; Spillway itself is none to worry about."""
+    running = facts.running
+    ours = [] if running is None else sorted(facts.port_problems.keys() & running.ports)
+    others = [problem for port, problem in facts.port_problems.items() if port not in ours]
+    if others:
         mend = "set --port and --ops-port; 0 takes a free one"
-        return Finding("ports", Level.MISSING, "; ".join(facts.port_problems), mend)
+        return Finding("ports", Level.MISSING, "; ".join(others), mend)
+    if running is not None and ours:
+        where = " and ".join(map(str, ours))
+        return Finding("ports", Level.OK, f"Spillway runs there: process {running.pid} listens on {where}")
     return Finding("ports", Level.OK, "free")
 
 

@@ -36,6 +36,16 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningInstance:
+    """A Spillway that runs already."""
+
+    pid: int
+    """Of its supervisor."""
+    ports: frozenset[int]
+    """On which it listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """One machine, as it was found."""
 
@@ -61,7 +71,10 @@ class Facts:
     torch: str | None
     torch_cuda: tuple[int, int] | None
     """The CUDA that torch was built for; None: a build for the CPU, or no torch."""
-    port_problems: tuple[str, ...]
+    port_problems: Mapping[int, str]
+    """Why `serve` could not listen, by port."""
+    running: RunningInstance | None = None
+    """With the same state folder. Not looked for here: it has to be asked."""
     state_problem: str | None
     kernel_cache: str
     num_kernels: int
@@ -187,16 +200,16 @@ def _requires(package: str) -> list[str]:
         return []
 
 
-def _port_problems(settings: Settings) -> tuple[str, ...]:
+def _port_problems(settings: Settings) -> dict[int, str]:
     """Listen at both ports for a moment, as `serve` would."""
     network = settings.network
-    problems = []
+    problems = {}
     for host, port, setting in ((network.host, network.port, "port"), (network.ops_host, network.ops_port, "ops_port")):
         try:
             sockets.listen(host, port, 1, setting=setting).close()
         except StartError as error:
-            problems.append(str(error))
-    return tuple(problems)
+            problems[port] = str(error)
+    return problems
 
 
 def _state_problem(settings: Settings, environment: Mapping[str, str]) -> str | None:

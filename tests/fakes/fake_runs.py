@@ -1,11 +1,22 @@
 """Processes that exist on paper, and a clock that goes when told: a place, or a whole pool, driven through its life."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from spillway.supervisor.run import Asked, Ended, Signs
+from spillway.runtime import RuntimeFolder
+from spillway.settings import DrainSettings, ModelSettings, RestartSettings, Settings
+from spillway.supervisor.devices import Machine
+from spillway.supervisor.engine_run import EngineSpec
+from spillway.supervisor.engines import Engines
+from spillway.supervisor.orders import Orders
+from spillway.supervisor.place import Place
+from spillway.supervisor.plan import plan
+from spillway.supervisor.run import Asked, Ended, Run, Signs
 from spillway.supervisor.world import World
+from spillway_wire.plane import Order, OrderKind, OrderReply
 
 SECOND = 1_000_000_000
 Aboard = tuple[tuple[str, str, int, int], ...]
@@ -104,3 +115,68 @@ class FakeLaunch:
     @property
     def last(self) -> FakeRun:
         return self.runs[-1]
+
+
+class Pool:
+    """All engine places over such processes, the orders to them, and everything that was published."""
+
+    def __init__(self, *, engines: int = 2, standby: int = 0, chaos: bool = False) -> None:
+        settings = Settings(
+            models=(ModelSettings(name="demo", model="demo"),),
+            engines=engines,
+            standby=standby,
+            chaos=chaos,
+            drain=DrainSettings(timeout_s=30),
+            restart=RestartSettings(),
+        )
+        self.time = FakeTime()
+        self.launches = {f"engine-{number}": FakeLaunch() for number in range(engines + standby)}
+        self.published: list[Any] = []
+        self.logged: list[str] = []
+        self.waiting: list[asyncio.Future[None]] = []
+        self.engines = Engines(
+            plan(settings, {"demo": Path("/models/demo")}, Machine(2)),
+            settings,
+            RuntimeFolder(Path("/run/s")),
+            launch=self._launch,
+            world=self.time.world(),
+            publish=self.published.append,
+            notify=self._notify,
+            log=lambda event, **_: self.logged.append(event),
+        )
+        self.orders = Orders(self.engines, chaos=chaos, shut_down=lambda: self.logged.append("asked"), moved=self.moved)
+
+    def _launch(self, spec: EngineSpec, incarnation: int, signs: Signs) -> Run:
+        run: Run = self.launches[spec.engine_id](incarnation, signs)
+        return run
+
+    def _notify(self, _: Place) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def moved(self) -> "asyncio.Future[None]":
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[-1]
+
+    def run(self, number: int) -> Any:
+        return self.launches[f"engine-{number}"].last
+
+    def ready(self) -> "Pool":
+        self.engines.start()
+        for number in range(len(self.launches)):
+            self.run(number).signs.ready()
+        self.published.clear()
+        return self
+
+    @property
+    def states(self) -> list[str]:
+        return [place.state.value for place in self.engines.places.values()]
+
+    def order(self, kind: OrderKind, target: str = "", **options: Any) -> OrderReply:
+        replies: list[Any] = []
+        self.orders.give(Order(token=7, kind=kind, target=target, options=options), replies.append)
+        (reply,) = replies
+        assert isinstance(reply, OrderReply)
+        assert reply.token == 7
+        return reply

@@ -23,7 +23,7 @@ from spillway.pool.contract import Refused
 from spillway.pool.lifecycle import State
 from spillway_wire.links import Ending
 from spillway_wire.outcomes import Outcome
-from spillway_wire.plane import EngineStatus
+from spillway_wire.plane import EngineStatus, ServedModel
 
 MAX_QUEUED = 6
 ENGINE_WAIT_S = 5.0
@@ -79,7 +79,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert not hopeless
             self.readers.append(reader)
             if deadline is not None:
-                self.expiring.add(reader.work.request_id)
+                self.expiring.add(reader.name)
         elif hopeless:
             assert refused.outcome is Outcome.NO_ENGINE
         elif refused.outcome is Outcome.OVERLOADED:
@@ -95,7 +95,7 @@ class PoolMachine(RuleBasedStateMachine):
         reader = data.draw(st.sampled_from([r for r in self.readers if not r.entry.is_over]))
         reader.ticket.abort()
         reader.ticket.abort()
-        self.aborted.add(reader.work.request_id)
+        self.aborted.add(reader.name)
 
     @rule(data=st.data())
     def read(self, data: st.DataObject) -> None:
@@ -208,7 +208,7 @@ class PoolMachine(RuleBasedStateMachine):
         if hopeless and self.alive():
             return
         self.was_hopeless |= hopeless
-        self.world.models["m"] = self.fake.ServedModel(name="m", path="", hopeless=hopeless)
+        self.world.models["m"] = ServedModel(name="m", path="", hopeless=hopeless)
         self.world.publish()
 
     # ---- what has to be true ----
@@ -231,7 +231,7 @@ class PoolMachine(RuleBasedStateMachine):
             reader.check()
 
     def check_end(self, reader: Any) -> None:
-        name = reader.work.request_id
+        name = reader.name
         if reader.refused is None:
             assert reader.completed
             return
@@ -251,7 +251,7 @@ class PoolMachine(RuleBasedStateMachine):
         world = self.world
         for engine in self.alive():
             world.kill(engine, aboard=())
-        world.models["m"] = self.fake.ServedModel(name="m", path="")
+        world.models["m"] = ServedModel(name="m", path="")
         engine = world.start("last", credit=1000)
         for _ in range(500):
             engine.take_in()

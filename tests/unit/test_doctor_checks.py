@@ -10,7 +10,7 @@ import pytest
 
 from spillway.cli import Surroundings, main
 from spillway.doctor import Level, can_serve, examine
-from spillway.machine_facts import Facts, Gpu, gather, parse_nvidia_smi, torch_cuda
+from spillway.machine_facts import Facts, Gpu, RunningInstance, gather, parse_nvidia_smi, torch_cuda
 from spillway.settings import NetworkSettings, Settings
 
 HEALTHY = Facts(
@@ -31,7 +31,7 @@ HEALTHY = Facts(
     gpu=None,
     torch="2.13.0+cpu",
     torch_cuda=None,
-    port_problems=(),
+    port_problems={},
     state_problem=None,
     kernel_cache="/cache",
     num_kernels=10,
@@ -51,7 +51,7 @@ def test_nothing_is_to_be_done_on_a_healthy_machine() -> None:
     [
         ({"python": (3, 10)}, "python", "install Python 3.11"),
         ({"missing_packages": ("torch",)}, "packages", "make setup"),
-        ({"port_problems": ("port 8000 is taken",)}, "ports", "--port"),
+        ({"port_problems": {8000: "port 8000 is taken"}}, "ports", "--port"),
         ({"state_problem": "cannot be written"}, "state folder", "--state-dir"),
         ({"memory_bytes": 2**29}, "memory", "2 GiB"),
         ({"open_files": (256, 4096)}, "file descriptors", "ulimit -n 4096"),
@@ -110,6 +110,29 @@ def test_what_is_in_order_is_not_complained_of(change: dict[str, Any]) -> None:
     assert {finding.level for finding in examine(replace(HEALTHY, **change))} == {Level.OK}
 
 
+RUNNING = RunningInstance(pid=4711, ports=frozenset({8000, 8001}))
+
+
+@pytest.mark.parametrize(
+    ("taken", "running", "level", "found"),
+    [
+        ((8000, 8001), RUNNING, Level.OK, "Spillway runs there: process 4711 listens on 8000 and 8001"),
+        ((8001,), RUNNING, Level.OK, "Spillway runs there: process 4711 listens on 8001"),
+        ((8000, 9001), RUNNING, Level.MISSING, "9001 is taken"),
+        ((8000, 8001), None, Level.MISSING, "8000 is taken; 8001 is taken"),
+        ((), RUNNING, Level.OK, "free"),
+    ],
+)
+def test_a_port_that_spillway_itself_has_is_none_to_worry_about(
+    taken: tuple[int, ...], running: RunningInstance | None, level: Level, found: str
+) -> None:
+    facts = replace(HEALTHY, port_problems={port: f"{port} is taken" for port in taken}, running=running)
+
+    (finding,) = [finding for finding in examine(facts) if finding.name == "ports"]
+    assert (finding.level, finding.found) == (level, found)
+    assert bool(finding.mend) == (level is Level.MISSING)
+
+
 @pytest.mark.parametrize(
     ("version", "needs", "cuda"),
     [
@@ -149,7 +172,7 @@ def test_this_machine_is_looked_at_and_left_as_it_was(tmp_path: Path) -> None:
 
     facts = gather(Settings(state_dir=str(state), network=network), {"NUMBA_CACHE_DIR": str(tmp_path)})
 
-    assert (facts.missing_packages, facts.port_problems, facts.state_problem) == ((), (), None)
+    assert (facts.missing_packages, facts.port_problems, facts.state_problem) == ((), {}, None)
     assert (facts.kernel_cache, facts.num_kernels) == (str(tmp_path), 0)
     assert not state.exists()
 

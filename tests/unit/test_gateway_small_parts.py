@@ -1,4 +1,4 @@
-"""Patience, readiness, interruption, and the one place where arrivals are counted."""
+"""Patience, interruption, and the one place where arrivals are counted."""
 
 import asyncio
 
@@ -8,9 +8,7 @@ from spillway.gateway.arrival import Arrival
 from spillway.gateway.interrupt import Interruptible
 from spillway.gateway.patience import Patience, patience
 from spillway.gateway.problems import Problem
-from spillway.gateway.readiness import ModelReadiness, reasons_not_ready
 from spillway_wire.outcomes import Outcome
-from spillway_wire.plane import PhaseKind
 from spillway_wire.tally import CLIENTS_DISCONNECTED, COUNTERS, TallyWriter
 
 GONE = Problem(Outcome.CLIENT_GONE, "gone")
@@ -41,28 +39,6 @@ def test_a_patience_that_is_no_time_is_refused_by_the_headers_name(name: bytes, 
     with pytest.raises(Problem) as caught:
         patience([(name, value)], at_most_s=600.0)
     assert (caught.value.outcome, caught.value.param) == (Outcome.INVALID, name.decode())
-
-
-# ---- readiness ----
-
-
-def test_a_server_with_an_engine_for_every_model_is_ready() -> None:
-    models = [ModelReadiness("a", 1, 2), ModelReadiness("b", 2, 2)]
-    assert reasons_not_ready(PhaseKind.SERVING, models) == []
-
-
-def test_a_model_without_an_engine_is_named() -> None:
-    models = [ModelReadiness("a", 1, 2), ModelReadiness("b", 0, 3)]
-    assert reasons_not_ready(PhaseKind.SERVING, models) == ["model 'b' has no engine ready, of 3"]
-
-
-@pytest.mark.parametrize("phase", [PhaseKind.UNREADY, PhaseKind.REFUSING, PhaseKind.ENDING])
-def test_a_server_that_is_about_to_end_is_not_ready(phase: PhaseKind) -> None:
-    assert len(reasons_not_ready(phase, [ModelReadiness("a", 1, 1)])) == 1
-
-
-def test_a_server_without_models_is_not_ready() -> None:
-    assert reasons_not_ready(PhaseKind.SERVING, []) == ["no model is served yet"]
 
 
 # ---- interruption ----

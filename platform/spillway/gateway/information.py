@@ -24,30 +24,31 @@ from spillway.gateway.models import Model
 from spillway.gateway.openapi import document
 from spillway.gateway.plan import TextPrompt
 from spillway.gateway.problems import Problem, invalid
-from spillway.gateway.readiness import ModelReadiness, reasons_not_ready
+from spillway.gateway.readiness import readiness_facts
 from spillway.gateway.schema import DetokenizeRequest, TokenizeRequest
 from spillway.gateway.tokens import INLINE_CHARACTERS
+from spillway.json_response import json_response
+from spillway.readiness import reasons_not_ready
 from spillway_wire.outcomes import Outcome
 
 INLINE_TOKENS: Final = 2048
 """Up to here detokenizing takes a fraction of a millisecond; beyond, a thread does it."""
-_to_json = msgspec.json.Encoder().encode
 
 
 def information_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
     """Return the handlers, which hold on to the gateway."""
-    description = _to_json(document())
+    description = msgspec.json.encode(document())
 
     @get("/health", name="health")
     async def health() -> Response[bytes]:
-        return _json(HealthAnswer())
+        return json_response(HealthAnswer())
 
     @get("/ready", name="ready")
     async def ready() -> Response[bytes]:
-        reasons = reasons_not_ready(gateway.phase, _readiness(gateway))
+        reasons = reasons_not_ready(readiness_facts(gateway))
         if reasons:
-            return _json(ReadyAnswer(status="not ready", reasons=reasons), 503)
-        return _json(ReadyAnswer(status="ready", reasons=[]))
+            return json_response(ReadyAnswer(status="not ready", reasons=reasons), 503)
+        return json_response(ReadyAnswer(status="ready", reasons=[]))
 
     @get("/openapi.json", name="openapi")
     async def openapi() -> Response[bytes]:
@@ -55,7 +56,9 @@ def information_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
 
     @get("/v1/models", name="models")
     async def models() -> Response[bytes]:
-        return _json(ModelList(data=[_model_answer(model, name) for model in gateway.models for name in model.names]))
+        return json_response(
+            ModelList(data=[_model_answer(model, name) for model in gateway.models for name in model.names])
+        )
 
     @get("/v1/models/{model_id:path}", name="model")
     async def model(model_id: FromPath[str]) -> Response[bytes]:
@@ -63,7 +66,7 @@ def information_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
         found = gateway.models.get(name)
         if found is None:
             raise unknown_model(name)
-        return _json(_model_answer(found, name))
+        return json_response(_model_answer(found, name))
 
     return [health, ready, openapi, models, model, *_token_handlers(gateway)]
 
@@ -91,7 +94,7 @@ def _token_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
         else:
             tokens = _tokens(model, asked)
         state = gateway.model_state(model)
-        return _json(
+        return json_response(
             TokenizeAnswer(tokens=tokens, count=len(tokens), max_model_len=state.max_model_len if state else None)
         )
 
@@ -108,25 +111,13 @@ def _token_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
             )
         decode = partial(text.decode, asked.tokens, skip_special_tokens=asked.skip_special_tokens)
         prompt = decode() if len(asked.tokens) <= INLINE_TOKENS else await asyncio.to_thread(decode)
-        return _json(DetokenizeAnswer(prompt=prompt))
+        return json_response(DetokenizeAnswer(prompt=prompt))
 
     return [tokenize, detokenize]
 
 
-def _json(answer: msgspec.Struct, status: int = 200) -> Response[bytes]:
-    return Response(_to_json(answer), status_code=status, media_type=MediaType.JSON)
-
-
 def _model_answer(model: Model, name: str) -> ModelAnswer:
     return ModelAnswer(id=name, created=model.created)
-
-
-def _readiness(gateway: Gateway) -> list[ModelReadiness]:
-    found = []
-    for model in gateway.models:
-        state = gateway.model_state(model)
-        found.append(ModelReadiness(model.name, state.num_ready if state else 0, state.num_engines if state else 0))
-    return found
 
 
 def _size(asked: TokenizeRequest) -> int:

@@ -9,6 +9,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.response import Response
 
 from spillway.gateway.problems import Problem
+from spillway.json_response import json_response
 from spillway.ops.access import AdminKey
 from spillway.ops.overseer import Overseer
 from spillway_wire.messages import Inject
@@ -41,7 +42,7 @@ def admin_router(overseer: Overseer, key: AdminKey, *, chaos: bool) -> Router:
     @get("/pool")
     async def pool() -> Response[bytes]:
         """Everything the supervisor knows."""
-        return _json(await overseer.status(), 200)
+        return json_response(await overseer.status(), 200)
 
     @post("/engines/{engine_id:str}/drain")
     async def drain(engine_id: str) -> Response[bytes]:
@@ -93,7 +94,7 @@ async def _order(
     reply = await overseer.order(kind, engine_id, options)
     if not reply.accepted:
         raise Problem(Outcome.INVALID, reply.message, code=_REFUSED, status=409)
-    return _json({"accepted": True, "message": reply.message}, _ACCEPTED)
+    return json_response({"accepted": True, "message": reply.message}, _ACCEPTED)
 
 
 async def _need_engine(overseer: Overseer, engine_id: str) -> None:
@@ -106,7 +107,3 @@ async def _need_engine(overseer: Overseer, engine_id: str) -> None:
             code=_UNKNOWN_ENGINE,
             status=404,
         )
-
-
-def _json(value: object, status: int) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-import msgspec
 from litestar import Litestar, Request, Router, get
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
@@ -12,11 +11,13 @@ from litestar.response import Response
 
 from spillway.gateway import problems
 from spillway.gateway.problems import Problem
+from spillway.json_response import json_response
 from spillway.ops.access import AdminKey
 from spillway.ops.admin import admin_router
 from spillway.ops.metrics import encode, families, families_of_silence
 from spillway.ops.overseer import Overseer, SilentError
-from spillway.ops.readiness import reasons_not_ready
+from spillway.ops.readiness import readiness_facts
+from spillway.readiness import reasons_not_ready
 from spillway_wire.outcomes import Outcome
 
 _UNAVAILABLE: Final = 503
@@ -35,18 +36,18 @@ def build_app(overseer: Overseer, key: AdminKey, *, chaos: bool, pages_need_key:
     @get("/health")
     async def health() -> Response[bytes]:
         """Whether this process lives."""
-        return _json({"status": "healthy"}, 200)
+        return json_response({"status": "healthy"}, 200)
 
     @get("/ready")
     async def ready() -> Response[bytes]:
         """Whether a request sent now would be served."""
         try:
-            reasons = reasons_not_ready(await overseer.status())
+            reasons = reasons_not_ready(readiness_facts(await overseer.status()))
         except SilentError as error:
             reasons = [str(error)]
         if reasons:
-            return _json({"status": "not ready", "reasons": reasons}, _UNAVAILABLE)
-        return _json({"status": "ready", "reasons": []}, 200)
+            return json_response({"status": "not ready", "reasons": reasons}, _UNAVAILABLE)
+        return json_response({"status": "ready", "reasons": []}, 200)
 
     @get("/metrics")
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -105,7 +106,3 @@ def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[
 
 def _broken(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     return _answer(Problem(Outcome.INTERNAL, f"A fault of ours: {type(error).__name__}."))
-
-
-def _json(value: object, status: int) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")

@@ -23,7 +23,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from spillway.ops.readiness import reasons_not_ready
+from spillway.ops.readiness import readiness_facts
+from spillway.readiness import reasons_not_ready
 from spillway_wire.outcomes import Outcome
 from spillway_wire.page import Counter
 from spillway_wire.plane import EngineStatus
@@ -88,7 +89,8 @@ class _Families:
 def families(status: Mapping[str, Any]) -> Iterable[Metric]:
     """Return the metric families that a status says."""
     found = _Families()
-    found.gauge("ready", "1 while a request sent now would be served.", {}, float(not reasons_not_ready(status)))
+    is_ready = not reasons_not_ready(readiness_facts(status))
+    found.gauge("ready", "1 while a request sent now would be served.", {}, float(is_ready))
     for gateway in status.get("gateways", ()):
         _gateway(found, gateway)
     for engine in status.get("engines", ()):

@@ -1,34 +1,28 @@
-"""Whether a request sent now would be served, and if not, why: from the supervisor's status alone."""
+"""What the supervisor's status says of readiness."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from spillway.readiness import Facts, ModelFacts
 from spillway_wire.plane import EngineStatus, PhaseKind
 
 _SERVING: Final = EngineStatus.READY.value
 _GATEWAY_DOWN: Final = ("spawning", "backoff", "crashed", "hung", "stopped", "parked")
 
 
-def reasons_not_ready(status: Mapping[str, Any]) -> list[str]:
-    """Return why it is not ready, in words for people; an empty list means that it is.
-
-    Being overloaded is no reason: a load balancer that takes away an overloaded instance overloads the next.
-    """
-    reasons: list[str] = []
-    phase = status.get("phase", PhaseKind.SERVING)
-    if phase != PhaseKind.SERVING:
-        reasons.append(f"shutting down ({phase})")
+def readiness_facts(status: Mapping[str, Any]) -> Facts:
+    """Return it; what a status does not say is taken as not there."""
     engines = list(status.get("engines", ()))
-    for model in _models(status):
-        states = [engine["state"] for engine in engines if engine.get("model") == model]
-        if _SERVING not in states:
-            reasons.append(f"model {model}: {_summary(states)}")
     gateways = list(status.get("gateways", ()))
-    if all(gateway.get("state") in _GATEWAY_DOWN for gateway in gateways):
-        reasons.append("no gateway is running")
-    if not reasons and not status.get("ready", False):
-        reasons.append("starting")
-    return reasons
+    return Facts(
+        phase=status.get("phase", PhaseKind.SERVING),
+        models=[
+            _model(name, [str(engine["state"]) for engine in engines if engine.get("model") == name])
+            for name in _models(status)
+        ],
+        num_gateways=sum(gateway.get("state") not in _GATEWAY_DOWN for gateway in gateways),
+        is_started=bool(status.get("ready", False)),
+    )
 
 
 def _models(status: Mapping[str, Any]) -> list[str]:
@@ -38,8 +32,5 @@ def _models(status: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*listed, *served]))
 
 
-def _summary(states: list[str]) -> str:
-    if not states:
-        return "no engine"
-    counts = {state: states.count(state) for state in sorted(set(states))}
-    return "no engine is ready (" + ", ".join(f"{count} {state}" for state, count in counts.items()) + ")"
+def _model(name: str, states: list[str]) -> ModelFacts:
+    return ModelFacts(name=name, num_ready=states.count(_SERVING), num_engines=len(states), states=states)

@@ -5,16 +5,9 @@ from typing import Any
 
 from spillway.gateway.answers import AnswerMessage, ChatAnswer, ChatChoice, ChatLogprobs
 from spillway.gateway.choices import ChoiceText, Part, TokenEntry
-from spillway.gateway.endpoints.writing import (
-    DONE,
-    END_OF_EVENT,
-    REASONS,
-    to_json,
-    token_logprobs,
-    usage_answer,
-)
+from spillway.gateway.endpoints.writing import REASONS, ChunkedForm, to_json, token_logprobs, usage_answer
 from spillway.gateway.models import Model
-from spillway.gateway.plan import Form, Head, Plan, Prompt, TextPrompt, Usage
+from spillway.gateway.plan import Head, Plan, Prompt, TextPrompt, Usage
 from spillway.gateway.problems import invalid
 from spillway.gateway.schema import ChatMessage, ChatRequest
 from spillway.settings import GenerationSettings
@@ -72,30 +65,16 @@ def render_chat(model: Model, messages: Sequence[dict[str, Any]]) -> Sequence[Pr
         raise invalid(str(error), "messages", code="invalid_value") from error
 
 
-class ChatForm(Form):
+class ChatForm(ChunkedForm):
     """Chat completions, and their chunks, of which all but text and index is written once."""
 
     def __init__(self, head: Head, request: ChatRequest) -> None:
-        self._head = head
-        self._id = f"chatcmpl-{head.request_id}"
-        self._logprobs = bool(request.logprobs)
-        self._num_choices = request.n or 1
-        with_usage = bool(request.stream_options and request.stream_options.include_usage)
-        self._with_usage = with_usage
-        common = to_json(
-            {
-                "id": self._id,
-                "object": "chat.completion.chunk",
-                "created": head.created,
-                "model": head.model.name,
-                "service_tier": head.tier,
-                "system_fingerprint": head.model.fingerprint,
-            }
+        super().__init__(
+            head, f"chatcmpl-{head.request_id}", "chat.completion.chunk", request.stream_options, service_tier=head.tier
         )
-        self._start = b"data: " + common[:-1] + b',"choices":['
-        self._end = b"]" + (b',"usage":null' if with_usage else b"") + b"}" + END_OF_EVENT
+        self._logprobs = bool(request.logprobs)
         self._delta_start = [
-            b'%b{"index":%d,"delta":{"content":' % (self._start, index) for index in range(self._num_choices)
+            b'%b{"index":%d,"delta":{"content":' % (self._start, index) for index in range(request.n or 1)
         ]
         self._delta_end = b'},"logprobs":null,"finish_reason":null}' + self._end
 
@@ -120,12 +99,6 @@ class ChatForm(Form):
         reason = REASONS[choice.reason].encode()
         said = b'%b{"index":%d,"delta":{},"logprobs":null,"finish_reason":"%b"}' % (self._start, choice.index, reason)
         return said + self._end
-
-    def closing(self, usage: Usage) -> bytes:
-        """Write the counts, if they are wanted, and the end."""
-        if not self._with_usage:
-            return DONE
-        return self._start + b'],"usage":' + to_json(usage_answer(usage)) + b"}" + END_OF_EVENT + DONE
 
     def whole(self, choices: Sequence[ChoiceText], parts: Sequence[Part], usage: Usage) -> bytes:
         """Write an answer that is not streamed."""

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from spillway.gateway.answers import CompletionAnswer, CompletionChoice, TextLogprobs
 from spillway.gateway.choices import ChoiceText, Part, TokenEntry
-from spillway.gateway.endpoints.writing import DONE, END_OF_EVENT, REASONS, to_json, usage_answer
+from spillway.gateway.endpoints.writing import REASONS, ChunkedForm, to_json, usage_answer
 from spillway.gateway.models import Model
-from spillway.gateway.plan import Form, Head, Plan, Prompt, TextPrompt, Usage
+from spillway.gateway.plan import Head, Plan, Prompt, TextPrompt, Usage
 from spillway.gateway.problems import invalid
 from spillway.gateway.schema import MAX_PROMPTS, CompletionRequest
 from spillway.settings import GenerationSettings
@@ -66,31 +66,18 @@ def _echoes(
     ]
 
 
-class CompletionForm(Form):
+class CompletionForm(ChunkedForm):
     """Text completions; their chunks have the same form."""
 
     def __init__(
         self, head: Head, request: CompletionRequest, echoes: Sequence[str], prompts: Sequence[list[int]]
     ) -> None:
-        self._head = head
-        self._id = f"cmpl-{head.request_id}"
+        super().__init__(head, f"cmpl-{head.request_id}", "text_completion", request.stream_options)
         self._per_prompt = request.n or 1
         self._echo = bool(request.echo)
         self._logprobs = request.logprobs
         self._echoes = echoes
         self._prompts = prompts
-        self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
-        common = to_json(
-            {
-                "id": self._id,
-                "object": "text_completion",
-                "created": head.created,
-                "model": head.model.name,
-                "system_fingerprint": head.model.fingerprint,
-            }
-        )
-        self._start = b"data: " + common[:-1] + b',"choices":['
-        self._end = b"]" + (b',"usage":null' if self._with_usage else b"") + b"}" + END_OF_EVENT
         num_choices = len(prompts) * self._per_prompt
         self._starts = [b'%b{"index":%d,"text":' % (self._start, index) for index in range(num_choices)]
         self._delta_end = b',"logprobs":null,"finish_reason":null}' + self._end
@@ -112,12 +99,6 @@ class CompletionForm(Form):
         reason = REASONS[choice.reason].encode()
         said = self._starts[choice.index] + b'"","logprobs":null,"finish_reason":"' + reason + b'"}'
         return said + self._end
-
-    def closing(self, usage: Usage) -> bytes:
-        """Write the counts, if they are wanted, and the end."""
-        if not self._with_usage:
-            return DONE
-        return self._start + b'],"usage":' + to_json(usage_answer(usage)) + b"}" + END_OF_EVENT + DONE
 
     def whole(self, choices: Sequence[ChoiceText], parts: Sequence[Part], usage: Usage) -> bytes:
         """Write an answer that is not streamed."""
