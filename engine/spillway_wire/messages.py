@@ -238,6 +238,10 @@ class StepOutput(_Message, frozen=True, kw_only=True):
     """Empty for a client whose requests got nothing: every client hears of the load after every step."""
     received: int = 0
     """How many `Submit`s of this client, since its output channel opened, had arrived when `load` was taken."""
+    prefill_tokens: int = 0
+    """Prompt tokens that the step computed, of all clients: with `decode_rows`, what its duration went into."""
+    decode_rows: int = 0
+    """Sequences that the step gave their next token, of all clients. Both are 0 if nothing was computed."""
 
 
 class Rejected(_Message, frozen=True, kw_only=True):

@@ -5,11 +5,13 @@ change. The end of that connection ends the child: without a supervisor there is
 
     child ── ChildHello, ChildReady, ChildBeat ─────────────────▶ supervisor
     child ◀─ Membership, EngineDied, Phase, Reload ────────────── supervisor
+    gateway ── Quarantined ─────────────────────────────────────▶ supervisor
+    gateway ◀─ Quarantined, what the others said ──────────────── supervisor
     ops   ── StatusRequest, Order ──────────────────────────────▶ supervisor
     ops   ◀─ Status, OrderReply ───────────────────────────────── supervisor
 
 Only the supervisor declares an engine dead. Times are CLOCK_MONOTONIC nanoseconds of the machine. Structs are
-MessagePack arrays, grown at the end only, as in `messages`.
+MessagePack arrays, grown at the end only, as in `messages`; a message that the other side does not know yet it skips.
 """
 
 from enum import StrEnum
@@ -101,6 +103,20 @@ class ChildBeat(_Message, frozen=True, kw_only=True):
     """How late the loop was to send this."""
     facts: dict[str, float] = {}
     """Further gauges by stable name, for metrics."""
+
+
+class Quarantined(_Message, frozen=True, kw_only=True):
+    """Engines died of a request: from the gateway that found out, and passed on to every other, as it is.
+
+    Nobody answers. It is said once, as the book of whoever hears it (`quarantine`) keeps it until it is over.
+    """
+
+    fingerprint: bytes
+    """What makes a request the same one when it is sent again, to whichever gateway."""
+    until_ns: int
+    """From then on it may be tried again."""
+    crashes: int
+    """How many engines died of it; told to whoever sends it again."""
 
 
 class StatusRequest(_Message, frozen=True, kw_only=True):
@@ -221,5 +237,5 @@ class OrderReply(_Message, frozen=True, kw_only=True):
     message: str
 
 
-ToSupervisor = ChildHello | ChildReady | ChildBeat | StatusRequest | Order
-FromSupervisor = Membership | EngineDied | Phase | Status | OrderReply | Reload
+ToSupervisor = ChildHello | ChildReady | ChildBeat | StatusRequest | Order | Quarantined
+FromSupervisor = Membership | EngineDied | Phase | Status | OrderReply | Reload | Quarantined

@@ -4,8 +4,11 @@ Groups become the tables of `spillway.toml`. In `network` and `limits` a setting
 variable `SPILLWAY_PORT`); the other groups' names stand in front (`--drain-timeout-s`, `SPILLWAY_DRAIN_TIMEOUT_S`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from spillway.admission.contract import Tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +30,14 @@ class RouteRule:
     """Requests for which all conditions hold are served by the model `to`; what is None or empty is no condition.
 
     An engine group is a model served under a name of its own, with engines of its own: so one rule chooses either.
-    There is no condition on tenants yet: no part of the platform can tell them apart before admission does.
     """
 
     to: str
     """The name of a served model."""
     model: str | None = None
     """What the request calls its model. A model's name stands for its aliases, too; an alias for itself alone."""
+    tenant: str | None = None
+    """The id of the tenant that asks; `anonymous` where nobody has to say who they are."""
     tier: str | None = None
     """The service tier that the request gets: default, flex or priority."""
     priority_at_least: int | None = None
@@ -79,6 +83,97 @@ class LimitSettings:
     """Until the first token, or this, no header is sent: any status is possible until then."""
     keep_alive_s: float = 10.0
     """An idle stream gets a comment so often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierSettings:
+    """What one tier of tenants is promised. Requests that cannot have it are refused, at once, with when to return."""
+
+    ttft_s: float = 1.0
+    """To the first token, of what was admitted."""
+    tpot_s: float = 0.1
+    """Mean, for each later token."""
+    bulk_ttft_s: float = 10.0
+    """To the first token of a request of the bulk band (`service_tier: flex`)."""
+    weight: float = 1.0
+    """Of each of its tenants that has none of its own."""
+
+
+def _tiers() -> dict[str, TierSettings]:
+    return {
+        "gold": TierSettings(ttft_s=1.0, tpot_s=0.1, bulk_ttft_s=10.0, weight=4.0),
+        "silver": TierSettings(ttft_s=2.0, tpot_s=0.2, bulk_ttft_s=20.0, weight=2.0),
+        "bronze": TierSettings(ttft_s=5.0, tpot_s=0.5, bulk_ttft_s=30.0, weight=1.0),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantSettings:
+    """A tenant that the file declares; it can be changed there alone."""
+
+    tenant: Tenant
+    keys: tuple[str, ...] = ()
+    """Hashes of its API keys, as `spillway tenants key --hash` prints them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrownoutStep:
+    """One step of the ladder that is climbed, while load is too high, before and while requests are refused."""
+
+    name: str
+    """Told in the header `x-spillway-brownout`."""
+    at: float
+    """The pressure at which it begins: 1.0 is where admission begins to refuse."""
+    tiers: tuple[str, ...] = ()
+    """Whom it concerns; empty: all tiers."""
+    bands: tuple[str, ...] = ()
+    """Likewise; empty: all bands."""
+    max_tokens: int | None = None
+    """Longer answers are cut to this."""
+    single_choice: bool = False
+    """`n` becomes 1."""
+    no_logprobs: bool = False
+    """They are left out."""
+
+
+def _brownout() -> tuple[BrownoutStep, ...]:
+    return (
+        BrownoutStep(name="bulk-short", at=0.8, bands=("bulk",), max_tokens=256),
+        BrownoutStep(name="bronze-plain", at=0.9, tiers=("bronze",), no_logprobs=True, single_choice=True),
+        BrownoutStep(name="bronze-short", at=1.0, tiers=("bronze",), max_tokens=256),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """Bearer tokens (OAuth 2.0 JWT) that are believed; without an issuer, none are."""
+
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_jwks: str | None = None
+    """A file, or an https URL, with the issuer's keys."""
+    jwt_algorithms: tuple[str, ...] = ("RS256",)
+    """Those alone; `none` and the symmetric ones are refused as settings."""
+    jwt_tenant_claim: str = "tenant"
+    """Names the tenant; dots lead into objects."""
+    jwt_leeway_s: float = 30.0
+    """How far clocks may differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSettings:
+    """Who is let in, and how patient the parts of admission are."""
+
+    anonymous_tier: str = "gold"
+    """The tier of requests while no tenant is known: nobody has to say who they are then."""
+    shed: bool = True
+    """Refuse what cannot meet its objective. Without it, only the queue's bound and the client's deadline count."""
+    lease_s: float = 15.0
+    """What a dead gateway held of a tenant's quota goes back after so long."""
+    redis_timeout_s: float = 0.1
+    """The longest that one request waits for Redis, in all."""
+    retry_budget: float = 0.1
+    """Retries that are let through for each first try, while load is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +242,10 @@ class Settings:
     """None: `spillway` in the user's state home."""
     runtime_dir: str | None = None
     """Sockets and shared pages; None: a private folder in the user's runtime folder or /tmp."""
+    tiers: Mapping[str, TierSettings] = field(default_factory=_tiers)
+    tenants: tuple[TenantSettings, ...] = ()
+    """Declared ones; others are made at run time (`spillway tenants`)."""
+    brownout: tuple[BrownoutStep, ...] = field(default_factory=_brownout)
     log_requests: bool = False
     """One line per request from the gateways: endpoint, outcome, status and time; never a prompt."""
     engine: dict[str, Any] = field(default_factory=dict)
@@ -154,5 +253,7 @@ class Settings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
     restart: RestartSettings = field(default_factory=RestartSettings)
     drain: DrainSettings = field(default_factory=DrainSettings)

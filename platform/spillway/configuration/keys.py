@@ -23,12 +23,18 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from spillway.configuration.admission import name_problem
 from spillway.configuration.values import Kind, Limits, Perhaps, Switch, kind_of
 from spillway.settings import ModelSettings, Settings
 
 _STANDING_ALONE: Final = ("network", "limits")
-_BY_HAND: Final = ("models", "engine", "routes")
-"""Tables with names of the user's own, which `models` reads, and rules, which `routes` reads."""
+BY_HAND: Final = ("models", "engine", "routes", "tiers", "tenants", "brownout")
+"""Tables with names of the user's own, and rules: `models`, `routes` and `admission` read them."""
+_ALGORITHMS: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+)
+"""Those with a public key. With `none` there is none, and with HS256 whoever can verify can sign."""
 _ANY_DAY_S: Final = 7 * 86_400.0
 """The longest of all times: a typing error is likelier than a wish for more than a week."""
 
@@ -61,6 +67,16 @@ def _host(text: str) -> str | None:
     return None if plain else "a host name or an address, such as 127.0.0.1, 0.0.0.0 or ::"
 
 
+def _jwks(text: str) -> str | None:
+    # A URL without TLS would let anybody on the way say whom to believe.
+    is_one = text.startswith("https://") or (text and "://" not in text)
+    return None if is_one else "a file, or a URL that starts with https://"
+
+
+def _algorithm(text: str) -> str | None:
+    return None if text in _ALGORITHMS else f"one of: {', '.join(_ALGORITHMS)}"
+
+
 _LIMITS: Final[dict[str, Limits]] = {
     "engines": (1, 1024),
     "standby": (0, 1024),
@@ -88,6 +104,13 @@ _LIMITS: Final[dict[str, Limits]] = {
     "limits.slow_reader_s": (0.1, _ANY_DAY_S),
     "limits.first_byte_s": (0, _ANY_DAY_S),
     "limits.keep_alive_s": (0.1, _ANY_DAY_S),
+    "admission.anonymous_tier": name_problem,
+    "admission.lease_s": (1, 600),
+    "admission.redis_timeout_s": (0.005, 5),
+    "admission.retry_budget": (0, 10),
+    "auth.jwt_jwks": _jwks,
+    "auth.jwt_algorithms": _algorithm,
+    "auth.jwt_leeway_s": (0, 600),
     "restart.backoff_base_s": (0.001, 3600),
     "restart.backoff_cap_s": (0.001, 3600),
     "restart.intensity": (0, 1_000_000),
@@ -147,7 +170,7 @@ def every_key() -> tuple[Key, ...]:
 def _keys(owner: type, group: str) -> Iterator[Key]:
     hints = typing.get_type_hints(owner)
     for field in fields(owner):
-        if group == "" and field.name in _BY_HAND:
+        if group == "" and field.name in BY_HAND:
             continue
         hint = hints[field.name]
         if is_dataclass(hint):

@@ -93,6 +93,7 @@ class Problem(Exception):  # noqa: N818 - it becomes an answer
             should_retry=refused.should_retry,
             limit=refused.limit,
             measured=refused.measured,
+            code=refused.code,
         )
 
 

@@ -39,6 +39,7 @@ from spillway_wire.plane import (
     Membership,
     Phase,
     PhaseKind,
+    Quarantined,
     Reload,
     Role,
     ServedModel,
@@ -90,6 +91,7 @@ class GatewayProcess:
             clock=time.monotonic,
             log=self._log,
             on_recovery=lambda _: self._tally.add(RECOVERIES),
+            on_quarantine=self._tell_quarantined,
         )
         self._gateway = Gateway(
             self._settings, models, self._pool, self._tally, self._log, log_requests=self._settings.log_requests
@@ -141,8 +143,13 @@ class GatewayProcess:
                     self._server.end()
             case Reload():
                 self._reload()
+            case Quarantined():
+                self._pool.hear_quarantined(message)
             case _:  # what only ops asks for
                 pass
+
+    def _tell_quarantined(self, entry: Quarantined) -> None:
+        self._link.send(entry)
 
     def _reload(self) -> None:
         """Take over limits and generation for requests to come; nothing else in the file has changed."""

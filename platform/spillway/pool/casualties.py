@@ -25,7 +25,7 @@ from spillway.pool.recovery import plan_recovery
 from spillway.pool.suspects import Judgement, Quarantine, strike
 from spillway.pool.wires import Wires
 from spillway_wire.links import Ending
-from spillway_wire.plane import EngineDied
+from spillway_wire.plane import EngineDied, Quarantined
 
 VERDICT_COMES = frozenset({Ending.CUT, Ending.LAST_WORDS})
 """Endings after which the engine is most likely dead; after the others it is there, and nobody will declare it."""
@@ -46,10 +46,12 @@ class Casualties:
         clock: Callable[[], float],
         log: Callable[..., None],
         finish: Callable[[Entry, Refused | None], None],
+        on_quarantine: Callable[[Quarantined], None],
     ) -> None:
+        """`on_quarantine` has the other gateways told."""
         self._wires, self._roster, self._queue, self._journal = wires, roster, queue, journal
         self._dispatcher, self._policies, self._clock, self._log = dispatcher, policies, clock, log
-        self._finish = finish
+        self._finish, self._on_quarantine = finish, on_quarantine
         self.quarantine = Quarantine(policies)
 
     # ---- what happened ----
@@ -151,6 +153,8 @@ class Casualties:
                 self._queue.push(entry)  # it may have to stand in another line now
 
     def _put_in_quarantine(self, entry: Entry) -> None:
-        refusal = self.quarantine.add(entry.work, entry.strikes, self._clock())
+        now = self._clock()
+        found = self.quarantine.add(entry.work, entry.strikes, now)
         self._log("quarantined", request=entry.request_id, crashes=entry.strikes)
-        self._finish(entry, refusal)
+        self._on_quarantine(found)
+        self._finish(entry, self.quarantine.refusal(found, now))

@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from spillway.admission.contract import Band
+from spillway.admission.load.model_load import ModelLoad
+from spillway.admission.queue.age import QueueAge
 from spillway_wire.messages import Finish, PositionLogprobs
 from spillway_wire.outcomes import Outcome
 from spillway_wire.sampling import SamplingParams
@@ -26,7 +29,16 @@ class Work:
     """With its seed drawn."""
     num_choices: int = 1
     priority: int = 0
-    """Lower is more important."""
+    """Lower is more important, within its band."""
+    band: Band = Band.DEFAULT
+    tenant_id: str = ""
+    weight: float = 1.0
+    """The tenant's share of its band, relative to others."""
+    tpot_s: float | None = None
+    """The objective for each later token: engines are not filled beyond what keeps it. None: no objective."""
+    ttft_due: float | None = None
+    """When a first token is worthless (seconds of the monotonic clock): what still waits then is refused. None: never.
+    """
     deadline: float | None = None
     """Seconds of the gateway's monotonic clock (`time.monotonic`); None: no deadline."""
     cache_salt: str = ""
@@ -56,6 +68,7 @@ class Refused(Exception):  # noqa: N818 - it names what happened to the request
         should_retry: bool | None = None,
         limit: str | None = None,
         measured: str | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.outcome = outcome
@@ -68,6 +81,8 @@ class Refused(Exception):  # noqa: N818 - it names what happened to the request
         """Which limit it met, such as `max_queued_requests=1024`."""
         self.measured = measured
         """What was measured against it, such as `1024`."""
+        self.code = code
+        """For programs, where the outcome's own is not exact enough."""
 
 
 class Ticket(Protocol):
@@ -115,6 +130,15 @@ class Pool(Protocol):
 
     def model_state(self, name: str) -> ModelState | None:
         """Return what is known of a model, or None if it is not served."""
+
+    def load(self, name: str) -> ModelLoad | None:
+        """Return what a model's engines have in hand and what waits for them, or None if it is not served.
+
+        Cheap enough for every request. `waiting` is the queue's own account and changes with it: read it at once.
+        """
+
+    def queue_age(self, name: str, band: Band) -> QueueAge | None:
+        """Return how long what waits in a band has waited, and may; None if the model is not served."""
 
     def retry_after_s(self) -> float:
         """Return when coming back can help, as fast as the queue drains now."""

@@ -33,7 +33,7 @@ from spillway.settings import LimitSettings
 from spillway_wire.links import Ending
 from spillway_wire.messages import Abort, Beat, Credit, Delta, FromEngine, Rejected, StepOutput, Welcome
 from spillway_wire.outcomes import Outcome
-from spillway_wire.plane import EngineDied, Membership
+from spillway_wire.plane import EngineDied, Membership, Quarantined
 
 
 class PoolCore:
@@ -47,6 +47,7 @@ class PoolCore:
         clock: Callable[[], float],
         log: Callable[..., None],
         on_recovery: Callable[[Recovered], None],
+        on_quarantine: Callable[[Quarantined], None] = lambda _: None,
         policies: PoolPolicies = POLICIES,
     ) -> None:
         self._wires, self._limits, self._policies, self._clock, self._log = wires, limits, policies, clock, log
@@ -75,6 +76,7 @@ class PoolCore:
             clock=clock,
             log=log,
             finish=self._finish,
+            on_quarantine=on_quarantine,
         )
 
     def set_limits(self, limits: LimitSettings) -> None:

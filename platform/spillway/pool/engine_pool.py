@@ -21,7 +21,7 @@ from spillway.settings import LimitSettings
 from spillway_wire.address import AddressError, parse_address
 from spillway_wire.links import LinkError, Links
 from spillway_wire.messages import Channel, FromEngine
-from spillway_wire.plane import EngineDied, Member, Membership
+from spillway_wire.plane import EngineDied, Member, Membership, Quarantined
 
 
 class EnginePool:
@@ -35,12 +35,19 @@ class EnginePool:
         clock: Callable[[], float] = time.monotonic,
         log: Callable[..., None] = lambda *_, **__: None,
         on_recovery: Callable[[Recovered], None] = lambda _: None,
+        on_quarantine: Callable[[Quarantined], None] = lambda _: None,
         policies: PoolPolicies = POLICIES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._wires = _Wires(client_id, clock=clock, sleep=sleep, policies=policies, log=log)
         self._core = self._wires.core = PoolCore(
-            self._wires, limits=limits, clock=clock, log=log, on_recovery=on_recovery, policies=policies
+            self._wires,
+            limits=limits,
+            clock=clock,
+            log=log,
+            on_recovery=on_recovery,
+            on_quarantine=on_quarantine,
+            policies=policies,
         )
 
     # ---- what the HTTP side asks ----
@@ -83,6 +90,10 @@ class EnginePool:
     def engine_died(self, died: EngineDied) -> None:
         """Go on elsewhere with what was on a dead engine."""
         self._core.engine_died(died)
+
+    def hear_quarantined(self, entry: Quarantined) -> None:
+        """Refuse what engines died of through another gateway."""
+        self._core.casualties.quarantine.hear(entry)
 
     async def close(self) -> None:
         """End what is open, every connection and every try to make one. Idempotent."""

@@ -5,13 +5,12 @@ a suspect::
 
     aboard 1 crash                        resumed with all the others, at once
     aboard 2, no new token between        resumed alone: its steps hold nothing else, so the next crash is its own
-    alone in 2 crashes, no token between  quarantined: this request and any like it fail, for a while
+    alone in 2 crashes, no token between  quarantined: this request and any like it fail for a while, at every gateway
 
 A new token clears a suspect: what killed the engine then, it was not the step that this request had survived. Crashes
 between steps accuse nobody.
 """
 
-from collections import OrderedDict
 from enum import Enum, auto
 from hashlib import sha256
 
@@ -21,6 +20,8 @@ from spillway.pool import refusals
 from spillway.pool.contract import Refused, Work
 from spillway.pool.journal import Entry
 from spillway.pool.policies import PoolPolicies
+from spillway_wire.plane import Quarantined
+from spillway_wire.quarantine import QuarantineBook
 
 
 class Judgement(Enum):
@@ -47,47 +48,52 @@ def strike(entry: Entry, policies: PoolPolicies) -> Judgement:
 
 
 def fingerprint(work: Work) -> bytes:
-    """Return what makes a request the same one when it is sent again: model, prompt and parameters.
+    """Return what makes a request the same one when it is sent again, to any gateway: model, prompt and parameters.
 
-    Without the seed, which is drawn anew for a request that names none.
+    Without the seed, which is drawn anew for a request that names none, and whatever order its biases are written in.
     """
-    params = msgspec.structs.replace(work.params, seed=0)
+    biases = dict(sorted(work.params.logit_bias.items()))
+    params = msgspec.structs.replace(work.params, seed=0, logit_bias=biases)
     return sha256(msgspec.msgpack.encode((work.model, work.prompt_token_ids, params))).digest()
 
 
 class Quarantine:
-    """Fingerprints of what killed engines alone, each until its time is over. Bounded.
+    """What killed engines alone, each until its time is over: what this pool found out, and what it heard from others.
 
-    It lives in the memory of one gateway: another one, or a successor, finds out for itself, at the price of as many
-    crashes. That bounds the harm without a shared store that would have to be trusted in the midst of a crash.
+    It is in memory. What this pool finds out is told to the supervisor by whoever calls `add`, which has it told to
+    every other gateway, and to successors; they `hear` it, and refuse what cost engines only once. Times in seconds
+    of the machine's monotonic clock, which all of them share.
     """
 
     def __init__(self, policies: PoolPolicies) -> None:
         self._keep_s = policies.quarantine_s
-        self._most = policies.max_quarantined
-        self._marks: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
-        """Until when, and for how many crashes; the oldest first."""
+        self._book = QuarantineBook(policies.max_quarantined)
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return len(self._book)
 
-    def add(self, work: Work, crashes: int, now: float) -> Refused:
-        """Keep everything like `work` out; return how it ends itself."""
-        mark = fingerprint(work)
-        self._marks[mark] = now + self._keep_s, crashes
-        self._marks.move_to_end(mark)
-        while len(self._marks) > self._most:
-            self._marks.popitem(last=False)
-        return refusals.quarantined(self._keep_s, self._keep_s, crashes)
+    def add(self, work: Work, crashes: int, now: float) -> Quarantined:
+        """Keep everything like `work` out; return what the others are to hear."""
+        entry = Quarantined(fingerprint=fingerprint(work), until_ns=_ns(now + self._keep_s), crashes=crashes)
+        self._book.add(entry)
+        return entry
+
+    def hear(self, entry: Quarantined) -> None:
+        """Keep out what another gateway found out. Hearing it again, or late, changes nothing."""
+        self._book.add(entry)
 
     def check(self, work: Work, now: float) -> Refused | None:
         """Return why `work` is kept out; None if it is welcome."""
-        while self._marks and next(iter(self._marks.values()))[0] <= now:
-            self._marks.popitem(last=False)
-        if not self._marks:
+        self._book.expire(_ns(now))
+        if not len(self._book):
             return None  # the usual case: no need to compute a fingerprint
-        found = self._marks.get(fingerprint(work))
-        if found is None:
-            return None
-        until, crashes = found
-        return refusals.quarantined(until - now, self._keep_s, crashes)
+        entry = self._book.get(fingerprint(work))
+        return None if entry is None else self.refusal(entry, now)
+
+    def refusal(self, entry: Quarantined, now: float) -> Refused:
+        """Return how a request ends that is kept out."""
+        return refusals.quarantined(entry.until_ns / 1e9 - now, self._keep_s, entry.crashes)
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)

@@ -2,9 +2,13 @@
 
 A child is who the supervisor started under that id and incarnation; anybody else is cut off. So is one that does not
 read: its end is then seen by its exit. What it says in vain (a malformed frame) is counted by its connection only.
+
+What a gateway keeps out it tells all the others through here. The book of that is kept for gateways that come later:
+they hear it before they hear which engines there are, so none of them tries what cost engines already.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,10 +25,12 @@ from spillway_wire.plane import (
     ChildHello,
     ChildReady,
     Order,
+    Quarantined,
     Role,
     StatusRequest,
     ToSupervisor,
 )
+from spillway_wire.quarantine import QuarantineBook
 
 _FAREWELL_S = 0.5
 
@@ -59,9 +65,11 @@ class PlaneServer:
         greet: Callable[[], list[msgspec.Struct]],
         ask: Callable[[StatusRequest | Order, Callable[[msgspec.Struct], object]], None],
         log: Callable[..., None],
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`find` knows the run that a hello comes from; `greet` is what a child hears first; `ask` answers ops."""
-        self._find, self._greet, self._ask, self._log = find, greet, ask, log
+        self._find, self._greet, self._ask, self._log, self._clock_ns = find, greet, ask, log, clock_ns
+        self._quarantine = QuarantineBook()
         self._encoder = FrameEncoder()
         self._server: asyncio.Server | None = None
         self._guests: dict[Wire, Guest | None] = {}
@@ -78,9 +86,12 @@ class PlaneServer:
 
     def publish(self, message: msgspec.Struct) -> None:
         """Tell every child."""
+        self._tell([wire for wire, guest in self._guests.items() if guest is not None], message)
+
+    def _tell(self, wires: list[Wire], message: msgspec.Struct) -> None:
         frame = self._encoder.encode(message)
-        for wire, guest in list(self._guests.items()):
-            if guest is not None and not wire.send_frame(frame):
+        for wire in wires:
+            if not wire.send_frame(frame):
                 wire.abort("it does not read")
 
     def _make(self) -> Wire:
@@ -109,6 +120,9 @@ class PlaneServer:
             guest.run.ready()
         elif isinstance(message, ChildBeat):
             guest.run.beat(message)
+        elif isinstance(message, Quarantined):
+            if guest.hello.role is Role.GATEWAY:
+                self._pass_on(wire, message)
         elif guest.hello.role is Role.OPS:
             self._ask(message, wire.send)
 
@@ -119,5 +133,18 @@ class PlaneServer:
             wire.abort("unknown child")
             return
         self._guests[wire] = Guest(hello, run)
-        for message in self._greet():
+        for message in (*self._kept_out_for(hello.role), *self._greet()):
             wire.send(message)
+
+    # ---- what is kept out ----
+
+    def _pass_on(self, source: Wire, entry: Quarantined) -> None:
+        """Tell the other gateways what one keeps out, and note it for those to come."""
+        self._quarantine.expire(self._clock_ns())
+        if self._quarantine.add(entry):
+            gateways = [wire for wire, guest in self._guests.items() if guest and guest.hello.role is Role.GATEWAY]
+            self._tell([wire for wire in gateways if wire is not source], entry)
+
+    def _kept_out_for(self, role: Role) -> tuple[Quarantined, ...]:
+        self._quarantine.expire(self._clock_ns())
+        return self._quarantine.entries() if role is Role.GATEWAY else ()
