@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "status": "show engines, gateways and requests of the running instance",
     "drain": "let an engine finish what it has, then keep it stopped",
     "restart": "let an engine, or one after another all, finish and start anew",
+    "tenants": "make, limit and revoke tenants and their keys; show what they use",
     "doctor": "say what is missing on this machine, and the command that mends it",
     "version": "print versions",
 }

@@ -22,14 +22,18 @@ PLAIN = {
     "redis": st.sampled_from(["redis://h:1/2", "rediss://u:p@[::1]:7/0", "unix:///run/r.sock?db=1"]),
     "network.host": st.sampled_from(["127.0.0.1", "localhost", "::1", "127.5.5.5"]),
     "network.ops_host": st.sampled_from(["127.0.0.1", "0.0.0.0", "::", "ops.example.com"]),  # noqa: S104 - it is read, not bound
+    "admission.anonymous_tier": st.sampled_from(["gold", "silver", "bronze"]),
+    "auth.jwt_algorithms": st.sampled_from(["RS256", "ES384", "EdDSA"]),
     "network.trusted_proxies": st.sampled_from(["10.0.0.0/8", "::1", "192.168.3.4", "2001:db8::/32"]),
 }
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs", "Cc"]), min_size=1)
 PATHS = TEXTS.map(lambda text: "/" + text)
 TOGETHER = {"network.tls_certificate", "network.tls_key", "network.port", "network.ops_port"}
 """Settings that others must fit: the unit tests have them."""
+ISSUER = {"auth.jwt_issuer", "auth.jwt_audience", "auth.jwt_jwks"}
+NEVER_EMPTY = {"auth.jwt_algorithms"}
 BACKOFF = {"restart.backoff_base_s", "restart.backoff_cap_s"}
-KEYS = [key for key in every_key() if key.in_file not in TOGETHER | BACKOFF]
+KEYS = [key for key in every_key() if key.in_file not in TOGETHER | BACKOFF | ISSUER]
 
 
 def values(kind: Kind, place: str) -> st.SearchStrategy[Any]:
@@ -43,7 +47,8 @@ def values(kind: Kind, place: str) -> st.SearchStrategy[Any]:
         case Text():
             return PLAIN.get(place, PATHS)
         case Several(item):
-            return st.lists(values(item, place), max_size=3).map(tuple)
+            # An empty variable says nothing: where nothing is not the default, it cannot be given that way.
+            return st.lists(values(item, place), min_size=int(place in NEVER_EMPTY), max_size=3).map(tuple)
         case Perhaps(inner):
             return st.none() | values(inner, place)
     raise TypeError(kind)

@@ -30,6 +30,7 @@ def test_rules_are_read_in_their_order_and_reach_the_gateways(tmp_path: Path) ->
         [[routes]]
         to = "long"
         model = "gpt"
+        tenant = "acme"
         tier = "flex"
         priority_at_least = -5
         priority_at_most = 5
@@ -43,6 +44,7 @@ def test_rules_are_read_in_their_order_and_reach_the_gateways(tmp_path: Path) ->
     first = RouteRule(
         to="long",
         model="gpt",
+        tenant="acme",
         tier="flex",
         priority_at_least=-5,
         priority_at_most=5,
@@ -63,7 +65,7 @@ def test_rules_are_read_in_their_order_and_reach_the_gateways(tmp_path: Path) ->
         ('to = "long"\nmodel = "y"', "routes[0].model is 'y', which no request can name"),
         ('model = "chat"', "spillway.toml: routes[0] lacks 'to'"),
         ('to = "long"\nteir = "flex"', "spillway.toml: routes[0].teir is no part of a rule; there are: to, model"),
-        ('to = "long"\ntenant = "a"', "spillway.toml: routes[0].tenant is no part of a rule"),
+        ('to = "long"\ntenant = "A"', "routes[0].tenant is 'A'; it must be a tenant's name: at most 64 small letters"),
         ('to = "long"\ntier = "auto"', "routes[0].tier is 'auto'; it must be default, flex or priority"),
         ('to = "long"\npriority_at_most = 101', "priority_at_most is 101; it must be a whole number, from -100 to 100"),
         ('to = "long"\nprompt_tokens_at_most = 0', "prompt_tokens_at_most is 0; it must be a whole number, from 1"),

@@ -138,6 +138,8 @@ class Scope:
     account: str
     """`acme`, or `acme/chat`."""
     limits: Limits
+    used_today: int = 0
+    """Tokens of this UTC day, as the durable store knows them: no less is counted, whatever the ledger forgot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

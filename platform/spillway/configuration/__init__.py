@@ -5,6 +5,7 @@
 `values`              kinds of values: reading, limits, writing
 `models`              the settings whose names the user chooses: models and engine options
 `routes`              rules that choose a model; in the file alone
+`admission`           tiers, tenants and the brownout ladder; in the file alone
 `layers`              what one source says
 `checks`              what holds between settings
 `flags`               the flags, for argparse
@@ -16,7 +17,8 @@ from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spillway.configuration.checks import check
+from spillway.configuration.admission import merged_tiers, tenants_of
+from spillway.configuration.checks import StoredTenants, check
 from spillway.configuration.layers import (
     CONFIG_VARIABLE,
     DEFAULT_FILE,
@@ -29,22 +31,40 @@ from spillway.configuration.layers import (
 from spillway.configuration.models import ModelPart
 from spillway.errors import ConfigurationError
 from spillway.settings import ModelSettings, Settings
+from spillway.state import StateFolder
 
 __all__ = ["configure", "did_you_mean", "merge"]
 
 
-def configure(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Settings:
+def configure(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    has_tenants: StoredTenants | None = None,
+) -> Settings:
     """Return the settings of all sources, or raise `ConfigurationError`.
 
-    `flags` is what `flags.add_flags` makes argparse leave; relative to `folder` lies the file.
+    `flags` is what `flags.add_flags` makes argparse leave; relative to `folder` lies the file. `has_tenants` tells of
+    the setting `state_dir` whether tenants were made at run time; None: the state folder is looked at.
     """
+
+    def stored(state_dir: str | None) -> bool:
+        from spillway.admission.identity.database import FILE, holds_tenants  # noqa: PLC0415 - seldom asked
+
+        return holds_tenants(StateFolder.of(state_dir, environment).path / FILE)
+
     chosen = flags.get("--config") or environment.get(CONFIG_VARIABLE)
     file = folder / (chosen or DEFAULT_FILE)
     layers = [file_layer(file)] if chosen or file.exists() else []
-    return merge([*layers, environment_layer(environment), flags_layer(flags)])
+    return merge([*layers, environment_layer(environment), flags_layer(flags)], has_tenants or stored)
 
 
-def merge(layers: list[Layer]) -> Settings:
+def _none(_: str | None) -> bool:
+    return False
+
+
+def merge(layers: list[Layer], has_tenants: StoredTenants = _none) -> Settings:
     """Return the settings that `layers` make, the last one on top, over the defaults."""
     given = {place: value for layer in layers for place, value in layer.values.items()}
     engine = {option: value for layer in layers for option, value in layer.engine.items()}
@@ -59,8 +79,20 @@ def merge(layers: list[Layer]) -> Settings:
         groups[field.name] = replace(default, **inner)
     plain = {place: value for place, value in top.items() if "." not in place}
     routes = tuple(rule for layer in layers for rule in layer.routes)
-    settings = Settings(models=_models(layers), routes=routes, engine=engine, **plain, **groups)
-    check(settings, lambda place: given[place].origin if place in given else place)
+    tiers = merged_tiers([layer.tiers for layer in layers])
+    tenants = {name: part for layer in layers for name, part in layer.tenants.items()}
+    ladders = [layer.brownout for layer in layers if layer.brownout is not None]
+    settings = Settings(
+        models=_models(layers),
+        routes=routes,
+        engine=engine,
+        tiers=tiers,
+        tenants=tenants_of(tenants, tiers, groups["admission"].anonymous_tier),
+        brownout=(ladders or [Settings().brownout])[-1],
+        **plain,
+        **groups,
+    )
+    check(settings, lambda place: given[place].origin if place in given else place, has_tenants)
     return settings
 
 

@@ -3,12 +3,13 @@
 import difflib
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from spillway.configuration.keys import Key, every_key
+from spillway.configuration.admission import TenantPart, brownout_from_file, tenant_from_file, tier_from_file
+from spillway.configuration.keys import BY_HAND, Key, every_key
 from spillway.configuration.models import (
     ENGINE_OPTION,
     MODEL,
@@ -23,13 +24,14 @@ from spillway.configuration.models import (
 from spillway.configuration.routes import routes_from_file
 from spillway.configuration.values import Kind
 from spillway.errors import ConfigurationError
-from spillway.settings import RouteRule
+from spillway.settings import BrownoutStep, RouteRule
 
 DEFAULT_FILE: Final = "spillway.toml"
 CONFIG_VARIABLE: Final = "SPILLWAY_CONFIG"
 _PREFIX: Final = "SPILLWAY_"
 _NOT_OURS: Final = ("SPILLWAY_SERVICE_", "SPILLWAY_PORT_")
 """What Kubernetes sets in every pod of a namespace that has a service named `spillway`."""
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,12 @@ class Layer:
     models: Mapping[str, ModelPart] = field(default_factory=dict)
     """What else it says of models, by name."""
     routes: tuple[RouteRule, ...] = ()
-    """Only a file has any."""
+    """Only a file has any, and what follows."""
+    tiers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What it says of tiers, by name."""
+    tenants: Mapping[str, TenantPart] = field(default_factory=dict)
+    brownout: tuple[BrownoutStep, ...] | None = None
+    """The whole ladder; None: it does not say."""
 
 
 def read(kind: Kind, value: object, origin: str) -> Given:
@@ -105,14 +112,20 @@ class _Reader:
         engine: dict[str, Any] = {}
         models: dict[str, ModelPart] = {}
         routes: tuple[RouteRule, ...] = ()
+        tiers: dict[str, dict[str, float]] = {}
+        tenants: dict[str, TenantPart] = {}
+        brownout: tuple[BrownoutStep, ...] | None = None
         for name, value in content.items():
             if name == "engine":
                 engine = engine_options_from_file(self._table(name, value), self._origin(name))
             elif name == "models":
-                models = {
-                    model: model_from_file(model, self._table(f"models.{model}", part), self._origin(f"models.{model}"))
-                    for model, part in self._table(name, value).items()
-                }
+                models = self._named(name, value, model_from_file)
+            elif name == "tiers":
+                tiers = self._named(name, value, tier_from_file)
+            elif name == "tenants":
+                tenants = self._named(name, value, tenant_from_file)
+            elif name == "brownout":
+                brownout = brownout_from_file(value, self._origin(name))
             elif name == "routes":
                 routes = routes_from_file(value, self._origin(name))
             elif name in self._groups:
@@ -121,16 +134,25 @@ class _Reader:
             else:
                 self._take(name, value, values)
         served = {name: part.model or name for name, part in models.items()} if models else None
-        return Layer(values, engine, served, models, routes)
+        return Layer(values, engine, served, models, routes, tiers, tenants, brownout)
 
     def _take(self, place: str, value: object, values: dict[str, Given]) -> None:
         key = self._keys.get(place)
         if key is None:
-            known = [*self._keys, *self._groups, "engine", "models", "routes"]
+            known = [*self._keys, *self._groups, *BY_HAND]
             by_last_part = [name for name in self._keys if name.rpartition(".")[2] == place.rpartition(".")[2]]
             hint = f" (did you mean {by_last_part[0]}?)" if by_last_part else did_you_mean(place, known)
             raise ConfigurationError(f"{self._origin(place)} is no setting{hint}")
         values[place] = read(key.kind, value, self._origin(place))
+
+    def _named(
+        self, name: str, value: object, read_one: Callable[[str, dict[str, Any], str], _Part]
+    ) -> dict[str, _Part]:
+        """Read tables whose names are the user's: [NAME.ONE], [NAME.OTHER]."""
+        return {
+            each: read_one(each, self._table(f"{name}.{each}", part), self._origin(f"{name}.{each}"))
+            for each, part in self._table(name, value).items()
+        }
 
     def _table(self, place: str, value: object) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -10,12 +10,15 @@
     [[routes]]
     to = "chat-batch"
     tier = "flex"
+    tenant = "acme"
     header = { x-team = "research" }
 """
 
 import re
 from typing import Any, Final
 
+from spillway.admission.contract import ANONYMOUS_ID
+from spillway.admission.identity.records import tenant_id_problem
 from spillway.configuration.values import Kind, Text, Whole
 from spillway.errors import ConfigurationError
 from spillway.settings import RouteRule
@@ -30,9 +33,14 @@ def _tier(text: str) -> str | None:
     return None if text in {"default", "flex", "priority"} else "default, flex or priority"
 
 
+def _tenant(text: str) -> str | None:
+    return None if text == ANONYMOUS_ID else tenant_id_problem(text)
+
+
 _KINDS: Final[dict[str, Kind]] = {
     "to": Text(),
     "model": Text(),
+    "tenant": Text(_tenant),
     "tier": Text(_tier),
     "priority_at_least": _PRIORITY,
     "priority_at_most": _PRIORITY,

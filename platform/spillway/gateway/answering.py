@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from spillway.admission.visitor import Visitor
 from spillway.gateway.choices import ChoiceText, Part, TokenEntry
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.interrupt import Interruptible
@@ -32,10 +33,12 @@ class Answer:
         *,
         form: Form,
         exactness: str | None,
+        visitor: Visitor,
         interruptible: Interruptible,
     ) -> None:
         self._gateway = gateway
         self._interruptible = interruptible
+        self._visitor = visitor
         self._works = works
         self._form = form
         self._headers: Headers = [] if exactness is None else [(b"x-spillway-exactness", exactness.encode())]
@@ -64,6 +67,7 @@ class Answer:
         try:
             async with self._submit() as tickets:
                 async for piece in tickets:
+                    self._visitor.output_tokens += len(piece.token_ids)
                     part = choices[piece.choice].accept(piece)
                     texts[piece.choice].append(part.text)
                     entries[piece.choice] += part.entries
@@ -100,6 +104,7 @@ class Answer:
         async for piece in tickets:
             index = piece.choice
             choice = choices[index]
+            self._visitor.output_tokens += len(piece.token_ids)
             part = choice.accept(piece)
             said = b""
             if index not in opened:

@@ -4,7 +4,7 @@ The handler returns this as the ASGI application that answers. While the answer 
 it leaves, whatever is waited for is interrupted and the engines forget the request. The phases, and what a sudden end
 in each leaves behind (nothing, but for the outcome in the tally)::
 
-    read the body → decode, plan → tokenize → submit → first token → … → last token → sent
+    who asks → read the body → decode → prepare → submit → first token → … → last token → sent
 """
 
 import asyncio
@@ -20,14 +20,11 @@ from spillway.gateway.endpoints.table import Endpoint
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.interrupt import Interruptible
 from spillway.gateway.patience import patience
-from spillway.gateway.plan import Head, Plan
-from spillway.gateway.problems import Problem, body, headers, invalid
+from spillway.gateway.preparation import Preparation, retry_count
+from spillway.gateway.problems import Problem, body, headers
 from spillway.gateway.reply import ABORT, JSON, VISIT, Receive, Reply, Scope, Send, Visit
-from spillway.gateway.routes import Asked, route
-from spillway.gateway.sampling import priority_of, tier_of
 from spillway.gateway.schema import SamplingFields
-from spillway.gateway.tokens import plan_params, prompt_tokens
-from spillway.pool.contract import Refused, Work
+from spillway.pool.contract import Refused
 from spillway_wire.outcomes import Outcome
 
 FAREWELL_S: Final = 1.0
@@ -77,8 +74,17 @@ class Exchange:
         async with Interruptible() as work:
             with gateway.opened(work):
                 gateway.check_taking_work()
+                caller = await gateway.admission.identify(scope["headers"])
+                visitor = gateway.admission.visitor(
+                    caller, self._endpoint.kind, visit.request_id, retry=retry_count(scope)
+                )
+                visit.headers = visitor.headers
                 patient = patience(scope["headers"], at_most_s=limits.request_timeout_s)
-                with self._due(patient.whole_s, visit, work), self._due(patient.first_byte_s, visit, work) as first:
+                with (
+                    visitor,
+                    self._due(patient.whole_s, visit, work),
+                    self._due(patient.first_byte_s, visit, work) as first,
+                ):
                     raw = await read_body(
                         receive, scope["headers"], max_bytes=limits.max_body_bytes, patience_s=limits.slow_reader_s
                     )
@@ -86,9 +92,15 @@ class Exchange:
                         raise client_gone()
                     watcher = asyncio.create_task(_watch(receive, work), name="watch a client")
                     try:
-                        await self._answer(
-                            self._reader(raw), scope, work, reply, patience_s=patient.whole_s, on_begin=first
-                        )
+                        request = self._reader(raw)
+                        preparation = Preparation(gateway, self._endpoint, scope, visitor, work)
+                        answer = await preparation.answer(request, visit.began + patient.whole_s, len(raw))
+                        await self._send(answer, request, reply, visit, patience_s=patient.whole_s, on_begin=first)
+                    except BaseException as error:
+                        visitor.outcome = outcome_of(error, work)
+                        raise
+                    else:
+                        visitor.outcome = Outcome.COMPLETED
                     finally:
                         watcher.cancel()
 
@@ -112,18 +124,16 @@ class Exchange:
     def _expired(self, patience_s: float, visit: Visit, retry_after_s: float | None) -> Problem:
         return expired(patience_s, visit.elapsed_s, retry_after_s or self._gateway.pool.retry_after_s())
 
-    async def _answer(
+    async def _send(
         self,
+        answer: Answer,
         request: SamplingFields,
-        scope: Scope,
-        work: Interruptible,
         reply: Reply,
+        visit: Visit,
         *,
         patience_s: float,
         on_begin: Callable[[], None],
     ) -> None:
-        visit: Visit = scope[VISIT]
-        answer = await self._begin(request, scope, work, visit.began + patience_s)
         try:
             if request.stream:
                 await answer.stream(reply, on_begin=on_begin)
@@ -133,71 +143,6 @@ class Exchange:
             if refused.outcome is Outcome.EXPIRED:  # pool and engines know the deadline, too: all say it as we do
                 raise self._expired(patience_s, visit, refused.retry_after_s) from refused
             raise
-
-    async def _begin(self, request: SamplingFields, scope: Scope, work: Interruptible, deadline: float) -> Answer:
-        """Do all that comes before the engines' part."""
-        gateway, settings = self._gateway, self._gateway.settings
-        visit: Visit = scope[VISIT]
-        _check_stream(request)
-        tier = tier_of(request)
-        plan, prompts = await self._plan(request, scope, tier)
-        model = plan.model
-        state = gateway.model_state(model)
-        ids = [visit.request_id] if len(prompts) == 1 else [f"{visit.request_id}-{i}" for i in range(len(prompts))]
-        all_params = plan_params(
-            plan,
-            prompts,
-            settings.generation,
-            ids,
-            max_model_len=state.max_model_len if state is not None else None,
-            vocab_size=(state.vocab_size if state is not None else None) or model.text.vocab_size,
-        )
-        head = Head(visit.request_id, int(gateway.wall()), model, tier)
-        works = [
-            Work(
-                request_id=request_id,
-                model=model.name,
-                prompt_token_ids=prompt,
-                params=params,
-                num_choices=request.n or 1,
-                priority=priority_of(request, tier),
-                deadline=deadline,
-                cache_salt=request.cache_salt or "",
-            )
-            for request_id, prompt, params in zip(ids, prompts, all_params, strict=True)
-        ]
-        exactness = state.exactness if state is not None else None
-        return Answer(gateway, plan, works, form=plan.form(head, prompts), exactness=exactness, interruptible=work)
-
-    async def _plan(self, request: SamplingFields, scope: Scope, tier: str) -> tuple[Plan, list[list[int]]]:
-        """Choose the model that serves, and plan for it.
-
-        The model that the request names counts the tokens that rules may ask for, so it must accept the prompt, too;
-        they are counted again only for a model of another folder, whose tokenizer may differ.
-        """
-        gateway, settings = self._gateway, self._gateway.settings
-        name = getattr(request, "model", None)
-        model = gateway.model(name)
-        plan = self._endpoint.plan(request, model, settings.generation)
-        context = gateway.longest_context(gateway.models if settings.routes else (model,))
-        prompts = await prompt_tokens(plan, context)
-        if not settings.routes:
-            return plan, prompts
-        asked = Asked(
-            named=name or model.name,
-            model=model.name,
-            tier=tier,
-            priority=request.priority or 0,
-            prompt_tokens=max(map(len, prompts)),
-            headers=scope["headers"],
-        )
-        to = route(settings.routes, asked)
-        if to == model.name:
-            return plan, prompts
-        chosen = self._endpoint.plan(request, gateway.model(to), settings.generation)
-        if chosen.model.path == model.path:
-            return chosen, prompts
-        return chosen, await prompt_tokens(chosen, gateway.longest_context((chosen.model,)))
 
     async def _fail(self, scope: Scope, reply: Reply, problem: Problem) -> None:
         """Tell the client, as far as that is still possible."""
@@ -225,6 +170,13 @@ async def _watch(receive: Receive, work: Interruptible) -> None:
     work.interrupt(client_gone())
 
 
+def outcome_of(error: BaseException, work: Interruptible) -> Outcome:
+    """Return how a request ends that ends with `error`, which may be its interruption."""
+    if isinstance(error, Problem | Refused):
+        return error.outcome
+    return Outcome.INTERNAL if work.problem is None else work.problem.outcome
+
+
 def client_gone() -> Problem:
     """Return why nobody will read the answer."""
     return Problem(Outcome.CLIENT_GONE, "the client closed the connection")
@@ -239,20 +191,6 @@ def expired(patience_s: float, elapsed_s: float, retry_after_s: float) -> Proble
         limit=f"deadline={patience_s:g}s",
         measured=f"{elapsed_s:.1f} s",
     )
-
-
-def _check_stream(request: SamplingFields) -> None:
-    options = request.stream_options
-    if options is None:
-        return
-    if not request.stream:
-        raise invalid("'stream_options' needs 'stream' to be true", "stream_options", code="invalid_value")
-    if options.include_obfuscation:
-        raise invalid(
-            "'stream_options.include_obfuscation' is not supported by this server",
-            "stream_options.include_obfuscation",
-            code="unsupported_parameter",
-        )
 
 
 def _trace(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from spillway.admission.admission import Admission
 from spillway.gateway.interrupt import Interruptible
 from spillway.gateway.models import Model, Models
 from spillway.gateway.problems import Problem
@@ -33,14 +34,17 @@ class Gateway:
         tally: TallyWriter,
         log: Log,
         *,
+        admission: Admission | None = None,
         log_requests: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
+        """Without `admission` everybody is anonymous and has no limits; load is refused all the same."""
         self.settings = settings
         self.models = models
         self.pool = pool
+        self.admission = admission or Admission(settings, pool, clock=clock, wall=wall)
         self.tally = tally
         self.log = log
         self.log_requests = log_requests

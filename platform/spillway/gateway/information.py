@@ -9,6 +9,8 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from spillway.admission.contract import Caller
+from spillway.admission.identity.identify import check_model, may_use
 from spillway.gateway.answers import (
     DetokenizeAnswer,
     HealthAnswer,
@@ -28,6 +30,7 @@ from spillway.gateway.readiness import readiness_facts
 from spillway.gateway.schema import DetokenizeRequest, TokenizeRequest
 from spillway.gateway.tokens import INLINE_CHARACTERS
 from spillway.json_response import json_response
+from spillway.pool.contract import Refused
 from spillway.readiness import reasons_not_ready
 from spillway_wire.outcomes import Outcome
 
@@ -55,16 +58,17 @@ def information_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
         return Response(description, media_type=MediaType.JSON)
 
     @get("/v1/models", name="models")
-    async def models() -> Response[bytes]:
-        return json_response(
-            ModelList(data=[_model_answer(model, name) for model in gateway.models for name in model.names])
-        )
+    async def models(request: Request[Any, Any, Any]) -> Response[bytes]:
+        tenant = (await _caller(gateway, request)).tenant
+        shown = [model for model in gateway.models if may_use(tenant, model.name)]
+        return json_response(ModelList(data=[_model_answer(model, name) for model in shown for name in model.names]))
 
     @get("/v1/models/{model_id:path}", name="model")
-    async def model(model_id: FromPath[str]) -> Response[bytes]:
+    async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> Response[bytes]:
+        tenant = (await _caller(gateway, request)).tenant
         name = model_id.removeprefix("/")
         found = gateway.models.get(name)
-        if found is None:
+        if found is None or not may_use(tenant, found.name):
             raise unknown_model(name)
         return json_response(_model_answer(found, name))
 
@@ -87,8 +91,9 @@ def _token_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
 
     @post("/tokenize", name="tokenize", status_code=200)
     async def tokenize(request: Request[Any, Any, Any]) -> Response[bytes]:
+        caller = await _caller(gateway, request)
         asked = read_tokenize(await read(request))
-        model = gateway.model(asked.model)
+        model = _model(gateway, caller, asked.model)
         if _size(asked) > INLINE_CHARACTERS:
             tokens = await asyncio.to_thread(_tokens, model, asked)
         else:
@@ -100,8 +105,9 @@ def _token_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
 
     @post("/detokenize", name="detokenize", status_code=200)
     async def detokenize(request: Request[Any, Any, Any]) -> Response[bytes]:
+        caller = await _caller(gateway, request)
         asked = read_detokenize(await read(request))
-        text = gateway.model(asked.model).text
+        text = _model(gateway, caller, asked.model).text
         largest = max(asked.tokens, default=0)
         if largest >= text.vocab_size:
             raise invalid(
@@ -114,6 +120,22 @@ def _token_handlers(gateway: Gateway) -> list[HTTPRouteHandler]:
         return json_response(DetokenizeAnswer(prompt=prompt))
 
     return [tokenize, detokenize]
+
+
+async def _caller(gateway: Gateway, request: Request[Any, Any, Any]) -> Caller:
+    try:
+        return await gateway.admission.identify(tuple(request.scope["headers"]))
+    except Refused as refused:
+        raise Problem.of(refused) from None
+
+
+def _model(gateway: Gateway, caller: Caller, name: str | None) -> Model:
+    model = gateway.model(name)
+    try:
+        check_model(caller, model.name)
+    except Refused as refused:
+        raise Problem.of(refused) from None
+    return model
 
 
 def _model_answer(model: Model, name: str) -> ModelAnswer:

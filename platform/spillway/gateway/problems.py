@@ -147,6 +147,8 @@ def headers(problem: Problem) -> Headers:
         wait_s = min(max(problem.retry_after_s, RETRY_AFTER_S[0]), RETRY_AFTER_S[1])
         found.append((b"retry-after", b"%d" % math.ceil(wait_s)))
         found.append((b"retry-after-ms", b"%d" % math.ceil(wait_s * 1000)))
+    if problem.outcome is Outcome.UNAUTHENTICATED:
+        found.append((b"www-authenticate", b"Bearer"))
     if problem.should_retry is not None:
         found.append((b"x-should-retry", b"true" if problem.should_retry else b"false"))
     return found

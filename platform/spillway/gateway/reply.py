@@ -1,6 +1,6 @@
 """The one answer of an HTTP request, and what every answer bears in its headers."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
 from spillway.gateway.problems import Headers
@@ -22,15 +22,17 @@ EVENTS: Final[Headers] = [
 
 
 class Visit:
-    """One HTTP request from the moment it was heard of: its id, and when that was."""
+    """One HTTP request from the moment it was heard of: its id, when that was, and what its answer bears."""
 
-    __slots__ = ("_clock", "_send", "began", "request_id")
+    __slots__ = ("_clock", "_send", "began", "headers", "request_id")
 
     def __init__(self, request_id: str, clock: Callable[[], float], send: Send) -> None:
         self.request_id = request_id
         self._clock = clock
         self.began = clock()
         self._send = send
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        """Further headers, whatever the answer is."""
 
     async def send(self, message: Any) -> None:
         """Send an ASGI message, the first of them with what every answer bears."""
@@ -41,6 +43,7 @@ class Visit:
                 (b"x-request-id", b"req_" + self.request_id.encode()),
                 (b"openai-processing-ms", b"%d" % elapsed_ms),
                 (b"openai-version", b"2020-10-01"),
+                *self.headers,
             ]
         await self._send(message)
 

@@ -14,6 +14,7 @@ class Asked:
     """What the request calls its model: a name or an alias."""
     model: str
     """The name of the model that is meant."""
+    tenant: str
     tier: str
     priority: int
     """The request's own; lower is more important."""
@@ -32,6 +33,7 @@ def matches(rule: RouteRule, asked: Asked) -> bool:
     """Whether all conditions hold."""
     return (
         rule.model in {None, asked.named, asked.model}
+        and rule.tenant in {None, asked.tenant}
         and rule.tier in {None, asked.tier}
         and _is_within(rule.priority_at_least, asked.priority, rule.priority_at_most)
         and _is_within(rule.prompt_tokens_at_least, asked.prompt_tokens, rule.prompt_tokens_at_most)

@@ -16,8 +16,6 @@ _SMALLEST_TOP_P: Final = 1e-6
 
 TIERS: Final = {"auto": "default", "default": "default", "flex": "flex", "priority": "priority"}
 """What a request may ask for, and the tier it then gets."""
-_BANDS: Final = {"priority": -1000, "default": 0, "flex": 1000}
-"""Tiers are wider apart than a request's own `priority` reaches."""
 
 
 def draw_seed(server_seed: int, request_id: str) -> int:
@@ -36,11 +34,6 @@ def tier_of(request: SamplingFields) -> str:
             code="unsupported_value",
         )
     return tier
-
-
-def priority_of(request: SamplingFields, tier: str) -> int:
-    """Return the place in the queue: the tier first, then the request's own wish; lower is more important."""
-    return _BANDS[tier] + (request.priority or 0)
 
 
 def stops_of(request: SamplingFields) -> tuple[str, ...]:

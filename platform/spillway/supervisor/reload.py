@@ -10,7 +10,9 @@ from dataclasses import fields, replace
 
 from spillway.settings import Settings
 
-TAKEN_OVER = frozenset({"drain", "restart", "limits", "generation"})
+TAKEN_OVER = frozenset(
+    {"drain", "restart", "limits", "generation", "tiers", "tenants", "brownout", "auth", "admission"}
+)
 """Groups of settings that are read anew whenever they are needed."""
 
 

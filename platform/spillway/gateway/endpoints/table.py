@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from spillway.admission.contract import Kind
 from spillway.gateway.answers import ChatAnswer, CompletionAnswer, GenerateAnswer
 from spillway.gateway.endpoints.chat import plan_chat
 from spillway.gateway.endpoints.completions import plan_completion
@@ -18,6 +19,8 @@ class Endpoint:
 
     name: str
     """Stable: a metric's label, a log's field."""
+    kind: Kind
+    """The class of call that it is limited as."""
     path: str
     request: type[Any]
     answer: type[Any]
@@ -26,8 +29,10 @@ class Endpoint:
 
 
 ENDPOINTS: Final = (
-    Endpoint("chat", "/v1/chat/completions", ChatRequest, ChatAnswer, plan_chat),
-    Endpoint("completions", "/v1/completions", CompletionRequest, CompletionAnswer, plan_completion),
-    Endpoint("generate", "/generate", GenerateRequest, GenerateAnswer, plan_generate),
-    Endpoint("generate_batch", "/generate_batch", GenerateBatchRequest, GenerateAnswer, plan_generate_batch),
+    Endpoint("chat", Kind.CHAT, "/v1/chat/completions", ChatRequest, ChatAnswer, plan_chat),
+    Endpoint("completions", Kind.COMPLETIONS, "/v1/completions", CompletionRequest, CompletionAnswer, plan_completion),
+    Endpoint("generate", Kind.GENERATE, "/generate", GenerateRequest, GenerateAnswer, plan_generate),
+    Endpoint(
+        "generate_batch", Kind.BATCH, "/generate_batch", GenerateBatchRequest, GenerateAnswer, plan_generate_batch
+    ),
 )

@@ -1,0 +1,155 @@
+"""What the gateway calls: who asks, whether they may, whether there is room; and one end for all that was reserved.
+
+::
+
+    caller = await admission.identify(headers)
+    with admission.visitor(caller, kind, request_id, retry=0) as visitor:
+        visitor.choose(model, service_tier, …)     what it may use
+        visitor.precheck(…)                        before it is tokenized
+        await visitor.admit(…)                     quota, then load; submit at once after it
+        …                                          generate
+        visitor.used = …                           whoever counts tokens says so
+                                                   the end: quota is settled, the door hears how it went
+
+Everything that refuses raises `Refused`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, Final, Protocol
+
+from spillway.admission.contract import Caller, Kind, Ledger
+from spillway.admission.door import Door
+from spillway.admission.identity.directory import Directory
+from spillway.admission.identity.identify import Headers
+from spillway.admission.load.model_load import ModelLoad
+from spillway.admission.visitor import Visitor
+from spillway.pool.contract import Pool
+from spillway.settings import Settings
+
+TICK_S: Final = 0.25
+"""How often the event loop's lag is looked at, and progress told to the ledger."""
+
+
+class WhoAsks(Protocol):
+    """Tells who asks (`identity.identity`)."""
+
+    def identify_now(self, headers: Headers) -> Caller | None:
+        """Return who asks, or raise `Refused`; None: that takes `identify`."""
+
+    async def identify(self, headers: Headers) -> Caller:
+        """Return who asks, or raise `Refused`."""
+
+
+class UsageSink(Protocol):
+    """Counts what tenants used (`identity.usage`)."""
+
+    def add(self, tenant_id: str, kind: Kind, prompt_tokens: int, output_tokens: int, now: float) -> None:
+        """Count one request that has ended."""
+
+
+class Admission:
+    """Of one gateway."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        *,
+        identity: WhoAsks | None = None,
+        ledger: Ledger | None = None,
+        usage: UsageSink | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] | None = None,
+    ) -> None:
+        """Without `identity` everybody is anonymous; without `ledger` nobody has limits."""
+        self.settings, self.pool = settings, pool
+        self.identity, self.ledger, self.usage = identity, ledger, usage
+        self.clock, self.wall, self._sleep = clock, wall, sleep
+        self.door = Door(settings, draw=draw or Random().random)
+        self.open: set[Visitor] = set()
+        """Those that hold something of the ledger's."""
+        self._anonymous = _anonymous(settings)
+        self._group: dict[str, str] = {}
+        """Of requests with several prompts: each prompt's id, and the request's."""
+
+    def reload(self, settings: Settings) -> None:
+        """Take over other settings for requests to come."""
+        self.settings = settings
+        self._anonymous = _anonymous(settings)
+        self.door.reload(settings)
+
+    # ---- requests ----
+
+    async def identify(self, headers: Headers) -> Caller:
+        """Return who asks. Raises `Refused`."""
+        if self.identity is None:
+            return self._anonymous
+        return self.identity.identify_now(headers) or await self.identity.identify(headers)
+
+    def visitor(self, caller: Caller, kind: Kind, request_id: str, *, retry: int = 0) -> Visitor:
+        """Return the request on its way through; `with` it."""
+        return Visitor(self, caller, kind, request_id, retry=retry)
+
+    def load(self, model: str) -> ModelLoad | None:
+        """Return what the pool knows of a model's load, None if it is not served."""
+        return self.pool.load(model)
+
+    # ---- what the pool says ----
+
+    def group(self, request_id: str, work_ids: list[str]) -> None:
+        """Have what happens to several prompts count for the request that they are of."""
+        self._group.update((work_id, request_id) for work_id in work_ids if work_id != request_id)
+
+    def ungroup(self, work_ids: list[str]) -> None:
+        """Forget them again."""
+        for work_id in work_ids:
+            self._group.pop(work_id, None)
+
+    def dispatched(self, entry: Any, now: float) -> None:
+        """An engine has it."""
+        request_id = entry.request_id
+        attempt = entry.attempts[-1] if entry.attempts else None
+        engine_id = None if attempt is None else attempt.engine_id
+        self.door.dispatched(self._group.get(request_id, request_id), now, engine_id)
+
+    def first_token(self, entry: Any, now: float) -> None:
+        """Its first token came."""
+        self.door.first_token(self._group.get(entry.request_id, entry.request_id), now)
+
+    def finished(self, entry: Any, now: float) -> None:
+        """It is over in the pool; the visitor's own end says how."""
+
+    def engines_changed(self, model: str) -> None:
+        """Engines came or went; every decision looks at the pool's load anyway."""
+
+    # ---- in the background ----
+
+    async def run(self) -> None:
+        """Watch the event loop's lag, and tell the ledger of progress, for ever."""
+        while True:
+            due = self.clock() + TICK_S
+            await self._sleep(TICK_S)
+            self.door.lagged(max(0.0, self.clock() - due))
+            if self.ledger is not None:
+                for visitor in self.open:
+                    self.ledger.progress(visitor.request_id, visitor.used_tokens)
+
+    def facts(self) -> dict[str, float]:
+        """Return gauges by stable names; those of a model bear its name behind a dot."""
+        found = {
+            f"{name}.{model}": value
+            for model, facts in self.door.facts(self.clock()).items()
+            for name, value in facts.items()
+        }
+        found["claims_open"] = float(len(self.open))
+        return found
+
+
+def _anonymous(settings: Settings) -> Caller:
+    tenant = Directory.of(settings).anonymous
+    return Caller(tenant=tenant, key_id=tenant.id)

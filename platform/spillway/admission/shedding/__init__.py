@@ -1,0 +1,1 @@
+"""What is refused under load, when it may come back, and what is degraded before anything is refused."""
