@@ -6,7 +6,7 @@ ARGS   ?=
 PEERS  ?=
 OUT    ?= .bench/results.json
 
-.PHONY: setup serve test lint bench bench-platform drill-kills drill-mixed soak demo-model docs clean
+.PHONY: setup serve test lint bench bench-platform overload drill-kills drill-mixed soak demo-model docs clean
 
 setup: $(VENV)/.ready ## install everything into .venv, and compile the kernels once
 
@@ -34,6 +34,9 @@ bench: setup ## make bench PEERS=vllm,openvino measures those beside transformer
 bench-platform: setup ## what a gateway can do on one core, and /generate end to end
 	$(BIN)/spillway bench gateway --out .bench/gateway.json
 	$(BIN)/spillway bench generate --out .bench/generate.json
+
+overload: setup ## goodput at 1, 2, 4 and 10 times the capacity; make overload PEERS=vllm ARGS="--all"
+	$(BIN)/spillway bench overload --peers "$(PEERS)" --json .bench/overload.json $(ARGS)
 
 drill-kills: setup ## 200 SIGKILLs under 32 streams; make drill-kills ARGS="--how stop --kills 20"
 	$(BIN)/spillway bench kills --out .bench/kills.json $(ARGS)

@@ -5,6 +5,7 @@
     python -m spillway.bench gateway      requests, tokens and added latency of one gateway process on one core
     python -m spillway.bench generate     /generate end to end, one fresh connection each
     python -m spillway.bench kills        engines killed while streams count: exactness, pauses, detection
+    python -m spillway.bench overload     goodput when more is asked than can be done, and what admission promises
     python -m spillway.bench mixed        requests of all kinds, a tenth of them leaving: leaks, and one outcome each
 
 `spillway bench …` is the same. Each prints tables, can write JSON (`--out`), and ends with status 1 where a promise

@@ -12,6 +12,7 @@ PARTS: Final = {
     "generate": "/generate end to end, one fresh connection each",
     "one_kill": "one engine of the running instance, while it counts for you to see",
     "kills": "engines killed while streams count",
+    "overload": "goodput when more is asked than can be done, and what admission promises",
     "mixed": "requests of all kinds, a tenth of them leaving",
 }
 
