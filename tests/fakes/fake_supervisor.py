@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ async def supervising(folder: Path, settings: Settings) -> AsyncIterator[FakeSup
     """Listen in a runtime folder that holds `settings`."""
     folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240 - nothing is served yet
     runtime = RuntimeFolder(folder)
-    runtime.write_settings(settings)
+    runtime.write_settings(replace(settings, state_dir=settings.state_dir or str(runtime.path / "state")))
     supervisor = FakeSupervisor(runtime)
     server, _ = await listen(UnixAddress(str(runtime.supervisor_socket)), supervisor.make)
     try:

@@ -10,6 +10,7 @@ from spillway.settings import RouteRule
 
 NAMES = st.sampled_from(["chat", "long", "batch"])
 TIERS = st.sampled_from(["default", "flex", "priority"])
+TENANTS = st.sampled_from(["acme", "anonymous"])
 SMALL = st.integers(-3, 3)
 HEADERS = st.dictionaries(st.sampled_from(["x-team", "x-job"]), st.sampled_from(["red", "blue"]))
 ALIASES = {"gpt": "chat", "chat": "chat", "long": "long", "batch": "batch"}
@@ -18,6 +19,7 @@ RULES = st.builds(
     RouteRule,
     to=NAMES,
     model=st.none() | st.sampled_from(sorted(ALIASES)),
+    tenant=st.none() | TENANTS,
     tier=st.none() | TIERS,
     priority_at_least=st.none() | SMALL,
     priority_at_most=st.none() | SMALL,
@@ -33,6 +35,7 @@ def requests(draw: st.DrawFn) -> Asked:
     return Asked(
         named=named,
         model=ALIASES[named],
+        tenant=draw(TENANTS),
         tier=draw(TIERS),
         priority=draw(SMALL),
         prompt_tokens=draw(st.integers(0, 6)),

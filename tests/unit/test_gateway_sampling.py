@@ -10,7 +10,7 @@ import pytest
 
 from spillway.gateway.models import GenerationConfig, Model, read_generation_config
 from spillway.gateway.problems import Problem
-from spillway.gateway.sampling import draw_seed, priority_of, sampling_params, stops_of, tier_of
+from spillway.gateway.sampling import draw_seed, sampling_params, stops_of, tier_of
 from spillway.gateway.schema import GenerateRequest
 from spillway.settings import GenerationSettings
 from spillway_wire.sampling import SamplingParams
@@ -93,16 +93,6 @@ def test_a_tier_that_is_not_offered_is_refused() -> None:
     with pytest.raises(Problem) as caught:
         tier_of(GenerateRequest(prompt="x", service_tier="scale"))
     assert caught.value.param == "service_tier"
-
-
-def test_the_tier_weighs_more_than_a_requests_own_priority() -> None:
-    places = [
-        priority_of(GenerateRequest(prompt="x", service_tier=tier, priority=priority), tier)
-        for tier in ("priority", "default", "flex")
-        for priority in (-100, 0, 100)
-    ]
-    assert places == sorted(places)
-    assert len(set(places)) == len(places)
 
 
 def test_stop_strings_come_alone_or_in_a_list_and_count_once() -> None:

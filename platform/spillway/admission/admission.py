@@ -18,10 +18,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from spillway.admission.contract import Caller, Kind, Ledger
 from spillway.admission.door import Door
+from spillway.admission.ears import PoolEars
 from spillway.admission.identity.directory import Directory
 from spillway.admission.identity.identify import Headers
 from spillway.admission.load.model_load import ModelLoad
@@ -49,6 +50,9 @@ class UsageSink(Protocol):
     def add(self, tenant_id: str, kind: Kind, prompt_tokens: int, output_tokens: int, now: float) -> None:
         """Count one request that has ended."""
 
+    def day_tokens(self, tenant_id: str, kind: Kind | None = None) -> int:
+        """Return what a tenant has used today, in all or with one kind of call."""
+
 
 class Admission:
     """Of one gateway."""
@@ -58,24 +62,26 @@ class Admission:
         settings: Settings,
         pool: Pool,
         *,
+        ears: PoolEars | None = None,
         identity: WhoAsks | None = None,
         ledger: Ledger | None = None,
         usage: UsageSink | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw: Callable[[], float] | None = None,
     ) -> None:
-        """Without `identity` everybody is anonymous; without `ledger` nobody has limits."""
+        """Without `identity` everybody is anonymous; without `ledger` nobody has limits.
+
+        `ears` are those that the pool was given; without them the door learns nothing.
+        """
         self.settings, self.pool = settings, pool
         self.identity, self.ledger, self.usage = identity, ledger, usage
         self.clock, self.wall, self._sleep = clock, wall, sleep
-        self.door = Door(settings, draw=draw or Random().random)
+        self.ears = ears or PoolEars(Door(settings, draw=Random().random))
+        self.door = self.ears.door
         self.open: set[Visitor] = set()
         """Those that hold something of the ledger's."""
         self._anonymous = _anonymous(settings)
-        self._group: dict[str, str] = {}
-        """Of requests with several prompts: each prompt's id, and the request's."""
 
     def reload(self, settings: Settings) -> None:
         """Take over other settings for requests to come."""
@@ -98,34 +104,6 @@ class Admission:
     def load(self, model: str) -> ModelLoad | None:
         """Return what the pool knows of a model's load, None if it is not served."""
         return self.pool.load(model)
-
-    # ---- what the pool says ----
-
-    def group(self, request_id: str, work_ids: list[str]) -> None:
-        """Have what happens to several prompts count for the request that they are of."""
-        self._group.update((work_id, request_id) for work_id in work_ids if work_id != request_id)
-
-    def ungroup(self, work_ids: list[str]) -> None:
-        """Forget them again."""
-        for work_id in work_ids:
-            self._group.pop(work_id, None)
-
-    def dispatched(self, entry: Any, now: float) -> None:
-        """An engine has it."""
-        request_id = entry.request_id
-        attempt = entry.attempts[-1] if entry.attempts else None
-        engine_id = None if attempt is None else attempt.engine_id
-        self.door.dispatched(self._group.get(request_id, request_id), now, engine_id)
-
-    def first_token(self, entry: Any, now: float) -> None:
-        """Its first token came."""
-        self.door.first_token(self._group.get(entry.request_id, entry.request_id), now)
-
-    def finished(self, entry: Any, now: float) -> None:
-        """It is over in the pool; the visitor's own end says how."""
-
-    def engines_changed(self, model: str) -> None:
-        """Engines came or went; every decision looks at the pool's load anyway."""
 
     # ---- in the background ----
 

@@ -43,13 +43,13 @@ class Door:
         """Say how many gateways share the engines now."""
         self._gateways = max(1, number)
         for model in self._models.values():
-            model.gateways = self._gateways
+            model.share(self._gateways)
 
     def _configure(self, model: ModelDoor) -> None:
         model.shed = self._settings.admission.shed
         model.budget.ratio = self._settings.admission.retry_budget
         model.most_queued = self._settings.limits.max_queued_requests
-        model.gateways = self._gateways
+        model.share(self._gateways)
 
     def model(self, name: str) -> ModelDoor:
         """Return the door of one model; made when first asked for."""

@@ -24,7 +24,7 @@ from spillway.admission.load.rates import RateMeter
 from spillway.admission.load.service import ServiceTime
 from spillway.admission.load.shares import Shares
 from spillway.admission.shedding import refusals
-from spillway.admission.shedding.bookings import Bookings
+from spillway.admission.shedding.bookings import EARLY_AMONG_SEVERAL_S, EARLY_S, Bookings
 from spillway.admission.shedding.brownout import Brownout
 from spillway.admission.shedding.dagor import Dagor, level_of
 from spillway.admission.shedding.retry_budget import RetryBudget
@@ -35,6 +35,8 @@ ALONE_MARGIN: Final = 1.25
 """A request is allowed this much more than it would take on an idle engine, if its objective is less."""
 REFUSING_S: Final = 1.0
 """Load is being refused until so long after the last refusal."""
+EDGE: Final = 0.9
+"""Of what is allowed, for predictions: errors come in runs, and who is admitted at the edge is late by a little."""
 AGE_SHARE: Final = 0.5
 """Of what is allowed, for the queue's age, while predictions are not believed."""
 MOST_BETWEEN: Final = 4096
@@ -96,6 +98,11 @@ class ModelDoor:
         self._engines: dict[str, EngineLoad] = {}
         """As of the last decision."""
         self._last_refusal = float("-inf")
+
+    def share(self, gateways: int) -> None:
+        """Note how many gateways share the engines, and the clients."""
+        self.gateways = gateways
+        self.bookings.early_s = EARLY_S if gateways == 1 else EARLY_AMONG_SEVERAL_S
 
     # ---- decisions ----
 
@@ -198,12 +205,12 @@ class ModelDoor:
         self, ask: Ask, arrival: _Arrival, prediction: Prediction, allowed_s: float, now: float
     ) -> tuple[Prediction, float] | Refused:
         """Decide by when its first token would come; part of the room is kept for those who were told to come back."""
-        room_s = allowed_s
+        room_s = EDGE * allowed_s
         if not arrival.by_appointment:
             room_s *= 1.0 - self.bookings.reserved(now, self._dispatched.per_s(now))
         if prediction.ttft_s > room_s:
-            retry_s = self._retry_after(ask, prediction.ttft_s - allowed_s, now)
-            return refusals.too_slow(prediction, room_s, self._tier_of(ask), retry_s)
+            retry_s = self._retry_after(ask, prediction.ttft_s - room_s, now)
+            return refusals.too_slow(prediction, (room_s, allowed_s), self._tier_of(ask), retry_s)
         return prediction, allowed_s
 
     def _by_age(

@@ -1,11 +1,11 @@
 """One request on its way through admission, and the one end of all that it reserved."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from spillway.admission import headers, quota
-from spillway.admission.contract import Ask, Band, Caller, Claim, Denial, Kind, Objective, Scope
+from spillway.admission.contract import NO_LIMITS, Ask, Band, Caller, Claim, Denial, Kind, Objective, Scope
 from spillway.admission.identity.identify import check_band, check_model
 from spillway.admission.shedding.brownout import Degraded, Wish
 from spillway.pool.contract import Refused
@@ -125,7 +125,7 @@ class Visitor:
                 prompt_tokens=prompt_tokens,
                 output_tokens=output_tokens,
             )
-            admission.group(self.request_id, work_ids)
+            admission.ears.group(self.request_id, work_ids)
             self._work_ids = work_ids
             verdict = admission.door.confirm(ask, load, admission.clock())
             if isinstance(verdict, Refused):
@@ -138,13 +138,10 @@ class Visitor:
         admission, tenant = self._admission, self.caller.tenant
         if admission.ledger is None or not tenant.limited:
             return
-        own = tenant.limits_by_kind.get(self._kind)
-        scopes = [Scope(account=tenant.id, limits=tenant.limits)] if tenant.limits.any else []
-        if own is not None and own.any:
-            scopes.append(Scope(account=f"{tenant.id}/{self._kind.value}", limits=own))
+        scopes = tuple(self._scopes())
         if not scopes:
             return
-        claim = Claim(request_id=self.request_id, tenant_id=tenant.id, scopes=tuple(scopes), tokens=tokens)
+        claim = Claim(request_id=self.request_id, tenant_id=tenant.id, scopes=scopes, tokens=tokens)
         self._is_claimed = True  # from here on it may be: a claim whose answer was not waited for is settled, too
         decision = await admission.ledger.acquire(claim)
         self.headers.extend(headers.standing_headers(decision.standing))
@@ -154,6 +151,16 @@ class Visitor:
             self._is_claimed = False
             raise quota.refused(decision)
         admission.open.add(self)
+
+    def _scopes(self) -> Iterator[Scope]:
+        tenant, usage = self.caller.tenant, self._admission.usage
+        for account, kind, limits in (
+            (tenant.id, None, tenant.limits),
+            (f"{tenant.id}/{self._kind.value}", self._kind, tenant.limits_by_kind.get(self._kind, NO_LIMITS)),
+        ):
+            if limits.any:
+                used_today = 0 if usage is None else usage.day_tokens(tenant.id, kind)
+                yield Scope(account=account, limits=limits, used_today=used_today)
 
     def _ask(self, *, sequences: int, deadline: float | None, prompt_tokens: int = 0, output_tokens: int = 0) -> Ask:
         return Ask(
@@ -180,7 +187,7 @@ class Visitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         admission, now = self._admission, self._admission.clock()
-        admission.ungroup(self._work_ids)
+        admission.ears.ungroup(self._work_ids)
         completed = self.outcome is Outcome.COMPLETED
         if self._is_confirmed and completed:
             self._is_asked = False

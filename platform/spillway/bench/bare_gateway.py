@@ -65,7 +65,7 @@ async def bare_gateway(
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="spillway-bench-"))
         runtime = RuntimeFolder(Path(folder))
-        runtime.write_settings(Settings())
+        runtime.write_settings(Settings(state_dir=str(Path(folder) / "state")))
         os.sched_setaffinity(0, other_cores)
         address = runtime.engine_address(ENGINE, 1)
         log = Path(folder) / "engine.log"

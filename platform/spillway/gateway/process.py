@@ -16,16 +16,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import uvloop
 
+from spillway.admission.admission import Admission
+from spillway.admission.door import Door
+from spillway.admission.ears import PoolEars
 from spillway.certificates import renew
 from spillway.child import Child, PlaneLink, beat
 from spillway.errors import SpillwayError
 from spillway.gateway.app import build_app
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.models import Model, Models
+from spillway.gateway.quotas import Quotas
 from spillway.gateway.server import ServerWarnings, accept_queue, listening_socket, server_config
 from spillway.pool.engine_pool import EnginePool
 from spillway.server import Server
@@ -75,6 +80,7 @@ class GatewayProcess:
         self._models_changed = asyncio.Event()
         self._lost: str | None = None
         self._pool: EnginePool
+        self._quotas: Quotas
         self._gateway: Gateway
         self._link: PlaneLink
         self._server: Server
@@ -85,16 +91,33 @@ class GatewayProcess:
         loop.set_exception_handler(self._unhandled)
         ServerWarnings(self._log).install()
         models = Models()
+        ears = PoolEars(Door(self._settings, draw=Random().random))
         self._pool = EnginePool(
             f"{self._child.child_id}.{self._child.incarnation}",
             limits=self._settings.limits,
             clock=time.monotonic,
             log=self._log,
+            observer=ears,
             on_recovery=lambda _: self._tally.add(RECOVERIES),
             on_quarantine=self._tell_quarantined,
         )
+        quotas = self._quotas = Quotas(self._settings, self._child, log=self._log)
+        admission = Admission(
+            self._settings,
+            self._pool,
+            ears=ears,
+            identity=quotas.identity,
+            ledger=quotas.ledger,
+            usage=quotas.identity.usage,
+        )
         self._gateway = Gateway(
-            self._settings, models, self._pool, self._tally, self._log, log_requests=self._settings.log_requests
+            self._settings,
+            models,
+            self._pool,
+            self._tally,
+            self._log,
+            admission=admission,
+            log_requests=self._settings.log_requests,
         )
         config = server_config(
             build_app(self._gateway), self._settings.network, lambda: self._settings.limits.slow_reader_s
@@ -112,6 +135,8 @@ class GatewayProcess:
         )
         tasks = [loop.create_task(beat(self._link, facts=lambda: self._facts(listener)), name="beat")]
         try:
+            await quotas.start()
+            tasks.append(loop.create_task(admission.run(), name="watch what was admitted"))
             await self._load(models)
             tasks.append(loop.create_task(self._keep_models(models), name="follow the models"))
             gc.collect()
@@ -122,6 +147,7 @@ class GatewayProcess:
                 task.cancel()
             lost = self._lost
             await self._pool.close()
+            await quotas.close()
             await self._link.close()
         self._log("ended", cause="asked to" if lost is None else f"the link to the supervisor: {lost}")
         return EXIT_OK if lost is None else EXIT_FAILED
@@ -155,6 +181,8 @@ class GatewayProcess:
         """Take over limits and generation for requests to come; nothing else in the file has changed."""
         self._settings = self._gateway.settings = self._child.runtime.read_settings()
         self._pool.set_limits(self._settings.limits)
+        self._gateway.admission.reload(self._settings)
+        self._quotas.reload(self._settings)
         renew(self._server.config, self._settings.network, self._log)
 
     def _on_lost(self, reason: str) -> None:
@@ -196,6 +224,8 @@ class GatewayProcess:
         facts: dict[str, float] = {
             "queued_requests": self._pool.snapshot().num_queued,
             "journal_entries": self._pool.num_open,
+            **self._gateway.admission.facts(),
+            **self._quotas.facts(),
         }
         waiting = accept_queue(listener)
         if waiting is not None:

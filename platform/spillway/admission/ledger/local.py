@@ -109,7 +109,7 @@ class LocalQuotas:
             account = self._account(books, working, scope.account, now)
             account.take_limits(scope.limits, scope.used_today)
             if not again and not forced:
-                _examine(account, scope.limits, claim.tokens, number, now, worst)
+                _examine(account, scope.limits, claim.tokens, scope=number, now=now, worst=worst)
         if not worst.words[0]:
             if not again:
                 for scope in claim.scopes:
@@ -144,7 +144,7 @@ class LocalQuotas:
         refund_request: bool = False,
         is_late: bool = False,
     ) -> bool:
-        """End a claim with what it used; return whether it was held. `is_late`: if not, it must not be charged later."""
+        """End a claim with what it used; return whether it was held. `is_late`: if not, it is never to be charged."""
         books = self._books.setdefault(tenant_id, _Books())
         record = books.claims.get(request_id)
         if record is None:
@@ -213,7 +213,7 @@ class LocalQuotas:
         return account
 
 
-def _examine(a: Account, limits: Limits, cost: int, scope: int, now: float, worst: _Worst) -> None:
+def _examine(a: Account, limits: Limits, cost: int, *, scope: int, now: float, worst: _Worst) -> None:
     """Look at every limit of one scope. The order is that of the script, and with it which of two is told."""
     burst = limits.burst if limits.burst is not None else 0
     concurrent, per_day = or_none(limits.max_concurrent), or_none(limits.tokens_per_day)

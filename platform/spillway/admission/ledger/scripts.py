@@ -93,9 +93,7 @@ def renew(tenant_id: str, used: Sequence[tuple[str, int]], lease_ms: float, *, n
     return _call(Script.RENEW, tenant_id, lease_ms, now, *(word for pair in used for word in pair))
 
 
-def settle(
-    tenant_id: str, settlements: Sequence[Settlement], lease_ms: float, *, now: float | None = None
-) -> Command:
+def settle(tenant_id: str, settlements: Sequence[Settlement], lease_ms: float, *, now: float | None = None) -> Command:
     """End claims of one tenant. At most a thousand."""
     words = (word for one in settlements for word in (one.request_id, one.actual_tokens, one.how))
     return _call(Script.SETTLE, tenant_id, lease_ms, now, *words)

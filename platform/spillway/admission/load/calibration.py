@@ -2,7 +2,7 @@
 
 The prediction that is judged is the raw one, before correction, so the correction does not chase itself::
 
-    predicted 0.4 s, actual 0.5 s  ─▶  ratio 1.25  ─▶  factor: the ratio that 19 in 20 stay below
+    predicted 0.4 s, actual 0.5 s  ─▶  ratio 1.25  ─▶  factor: the ratio that 97 in 100 stay below
                                                    ─▶  error: how far ratios lie apart, which no factor can mend
 """
 
@@ -13,9 +13,10 @@ from typing import Final
 from spillway.admission.contract import Ask, Band
 from spillway.admission.load.quantile import RunningQuantile
 
-BOUNDS: Final = (0.5, 4.0)
-"""Least and most that a prediction is corrected by: beyond that it is wrong, not off."""
-SHARE: Final = 0.95
+BOUNDS: Final = (1.0, 4.0)
+"""Least and most that a prediction is corrected by. Beyond four times it is wrong, not off. It is never made shorter:
+while a limit rises, slots come faster than predicted, and what is admitted for that is late when the rise ends."""
+SHARE: Final = 0.97
 """Of ratios that the factor covers. Under load the door admits up to the edge, so that what lies beyond is late: of
 nine in ten, up to a tenth. More than this is the memory of single accidents, and shortens every queue for it."""
 WINDOW: Final = 64
@@ -81,7 +82,7 @@ class Calibration:
     @property
     def trusted(self) -> bool:
         """Whether predictions may decide. Nothing is held against them before enough is known."""
-        within = BOUNDS[0] / 2 <= self.mean <= BOUNDS[1]
+        within = 1 / BOUNDS[1] <= self.mean <= BOUNDS[1]
         return self.num_learned < ENOUGH or (self._error < BAD_ERROR and within)
 
 

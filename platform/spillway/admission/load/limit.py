@@ -3,7 +3,7 @@
 ::
 
     in flight ▲        ╭╮  ╭╮  ╭╮      up by √L/2 while steps are well within the objective and somebody waits
-              │     ╭─╯ ╰─╯ ╰─╯ ╰─     down to 0.95 L when they are not
+              │     ╭─╯ ╰─╯ ╰─╯ ╰─     down to 0.95 L when they are not; at once where half are far from it
               │  ╭─╯                   down to 0.9 L when a sequence was preempted: the cache is full
               └──┴──────────────────▶  never up, and slowly down, where more in flight has brought fewer tokens
 
@@ -31,6 +31,8 @@ PERIOD_S: Final = 0.1
 PERIOD_STEPS: Final = 5
 """… and so many steps in which somebody decoded."""
 CUT: Final = 0.95
+DEEPEST_CUT: Final = 0.5
+"""Where even the median step is late, the cut is in proportion: the engine has become slower, or its work longer."""
 CUT_PREEMPTED: Final = 0.9
 COMFORT: Final = 0.9
 """Steps within this share of the objective leave room for more."""
@@ -135,7 +137,7 @@ class AdaptiveLimit:
         elif self._preempted:
             self.value = max(self.least, base * CUT_PREEMPTED)
         elif late is not None and late > 1.0:
-            self.value = max(self.least, base * CUT)
+            self.value = max(self.least, base * self._cut(objective_s))
         elif trend < -2.0 / sqrt(len(self._samples) or 1):
             self.value = max(self.least, min(self.value, max(0.9 * self._peak(), self.value * DRIFT)))
         elif trend >= 0.0 and demand and in_flight >= self.value / 2 and (late is None or late < COMFORT):
@@ -150,6 +152,11 @@ class AdaptiveLimit:
         durations = sorted(step.duration_s for step in self._steps if step.pure)
         mean = sum(step.duration_s for step in self._steps) / len(self._steps)
         return max(mean, durations[(9 * len(durations)) // 10]) if durations else mean
+
+    def _cut(self, objective_s: float | None) -> float:
+        durations = sorted(step.duration_s for step in self._steps)
+        late = durations[len(durations) // 2] / objective_s if objective_s else 1.0
+        return min(CUT, max(DEEPEST_CUT, 1.0 / late)) if late > 0.0 else CUT
 
     def _trend(self) -> float:
         """Return how sequences in flight and tokens per second go together, from -1 to 1; 0 where nothing is known."""

@@ -105,6 +105,8 @@ def _queue_s(ask: Ask, load: ModelLoad, known: Knowledge, in_line: int, now: flo
     behind_own = (0 if own is None else own.sequences) + ask.sequences
     used = min(before, free)
     before, free = before - used, free - used
+    # An engine that holds more than its limit, which was lowered meanwhile, frees no slot before it is below it.
+    before += sum(max(0, ceil(-engine.free_slots)) for engine in load.engines)
     part = known.shares.part(ask, rate, load.waiting, now)
     return before / rate + max(0, behind_own - free) / part
 

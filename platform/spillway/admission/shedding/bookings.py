@@ -28,6 +28,8 @@ JITTER: Final = 0.1
 """Of the wait, upwards only: who comes too early is refused again."""
 EARLY_S: Final = 0.05
 """So much too early is in time."""
+EARLY_AMONG_SEVERAL_S: Final = 10.0
+"""The same where gateways share the clients: who was booked by another comes to this one, by chance, before its own."""
 LATE_S: Final = 10.0
 """A booking is kept for so long, or a quarter of its wait if that is longer."""
 MOST_BOOKINGS: Final = 65_536
@@ -39,6 +41,7 @@ class Bookings:
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
+        self.early_s = EARLY_S
         self._next = 0.0
         """When the virtual queue has room again."""
         self._coming: list[tuple[float, int, float, Hashable]] = []
@@ -67,12 +70,14 @@ class Bookings:
             return min(most, max(least, wait_s) * (1.0 + JITTER * self._draw()))
         when = max(now + max(least, wait_s), self._next)
         told_s = (when - now) * (1.0 + JITTER * self._draw())
-        if told_s > most or len(self._coming) >= MOST_BOOKINGS:
-            return most * (1.0 - JITTER * self._draw())  # there is no room that could be promised
-        self._next = when + 1.0 / rate
-        self._number += 1
-        self.num_booked += 1
-        heappush(self._coming, (now + told_s, self._number, now + told_s + max(LATE_S, told_s / 4), key))
+        if told_s <= most:
+            self._next = when + 1.0 / rate
+        else:  # there is no room in all that time: they come spread over its end, and are not blamed for coming
+            told_s = most * (1.0 - JITTER * self._draw())
+        if len(self._coming) < MOST_BOOKINGS:
+            self._number += 1
+            self.num_booked += 1
+            heappush(self._coming, (now + told_s, self._number, now + told_s + max(LATE_S, told_s / 4), key))
         return told_s
 
     def claim(self, key: Hashable, now: float) -> bool:
@@ -97,7 +102,7 @@ class Bookings:
 
     def advance(self, now: float) -> None:
         """Let bookings mature, and lapse."""
-        while self._coming and self._coming[0][0] <= now + EARLY_S:
+        while self._coming and self._coming[0][0] <= now + self.early_s:
             _, number, until, key = heappop(self._coming)
             self._due.setdefault(key, deque()).append((until, number))
             heappush(self._lapsing, (until, number, key))

@@ -5,12 +5,15 @@ from spillway.pool.contract import Refused
 from spillway_wire.outcomes import Outcome
 
 
-def too_slow(prediction: Prediction, allowed_s: float, tier: str | None, retry_after_s: float) -> Refused:
-    """Its first token would come later than its tier promises."""
+def too_slow(
+    prediction: Prediction, room_and_allowed_s: tuple[float, float], tier: str | None, retry_after_s: float
+) -> Refused:
+    """Its first token would come later than its tier promises, or than the part of it that is free."""
+    room_s, allowed_s = room_and_allowed_s
     of_tier = "" if tier is None else f" ({tier})"
     return Refused(
         Outcome.OVERLOADED,
-        f"the first token would take {prediction.ttft_s:.2f} s, {allowed_s:g} s are allowed; come back later",
+        f"the first token would take {prediction.ttft_s:.2f} s, and there is room for {room_s:.2f} s; come back later",
         retry_after_s=retry_after_s,
         limit=f"ttft={allowed_s:g}s{of_tier}",
         measured=f"predicted {prediction.ttft_s:.2f} s",

@@ -20,7 +20,7 @@ local REAPED_AT_ONCE = 1024
 local LEVELS = { 'requests', 'tokens', 'at', 'day', 'used', 'held', 'leases', 'rpm', 'tpm' }
 
 local function digits(number)
-  return string.format('%.14g', number)
+  return string.format('%.17g', number)
 end
 
 local function clock()
