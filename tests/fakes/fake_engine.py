@@ -54,6 +54,7 @@ class FakeReport:
     started_ns: int
     ended_ns: int
     num_tokens: int
+    num_decodes: int
     deltas: list[tuple[str, Delta]]
 
 
@@ -130,7 +131,8 @@ class FakeCore:
         for index, row in enumerate(rows):
             deltas.append((row.sequence.request.key[0], self._advance(row.sequence, result.token_ids[index])))
         self.sequences = [sequence for sequence in self.sequences if sequence.finish is None]
-        return FakeReport(self.num_steps, self.num_steps * 10, self.num_steps * 10 + 5, len(rows), deltas)
+        started_ns = self.num_steps * 10
+        return FakeReport(self.num_steps, started_ns, started_ns + 5, len(rows), len(rows), deltas)
 
     def _advance(self, sequence: Sequence, first: int | None) -> Delta:
         if first is None:

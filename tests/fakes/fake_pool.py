@@ -5,17 +5,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from spillway.admission.contract import Band
+from spillway.admission.load.model_load import EngineLoad, ModelLoad
+from spillway.admission.queue.age import QueueAge
 from spillway.gateway.app import GatewayApp, build_app
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.models import Model, Models
 from spillway.pool.contract import ModelState, Piece, Refused, Work
 from spillway.settings import Settings
-from spillway_wire.messages import Finish, PositionLogprobs, TokenLogprob, Usage
+from spillway_wire.messages import Capacity, Finish, PositionLogprobs, TokenLogprob, Usage
 from spillway_wire.outcomes import FinishReason, Outcome
 from spillway_wire.tally import TallyWriter
 
 DEMO = Path(__file__).parents[2] / "engine" / "spillway_engine" / "demo" / "model"
 CONTEXT = 2048
+CAPACITY = Capacity(max_num_seqs=64, max_num_batched_tokens=512, max_model_len=CONTEXT, num_blocks=4096, block_size=16)
+IDLE = EngineLoad(
+    engine_id="engine-0", capacity=CAPACITY, sequences=0, free_blocks=4096, prefill_tokens=0, limit=64.0, pace=None
+)
 
 
 class FakeTicket:
@@ -90,6 +97,9 @@ class FakePool:
         self.tickets: list[FakeTicket] = []
         self.refuse: Refused | None = None
         """What the next submissions get instead of a ticket."""
+        self.engine_load: EngineLoad | None = IDLE
+        """What the model's engine has in hand; None: none is ready."""
+        self.age = QueueAge(standing=False, allowed_wait_s=0.1, oldest_s=0.0)
 
     def submit(self, work: Work) -> FakeTicket:
         if self.refuse is not None:
@@ -101,6 +111,15 @@ class FakePool:
 
     def model_state(self, name: str) -> ModelState | None:
         return self.state if self.state is not None and self.state.name == name else None
+
+    def load(self, name: str) -> ModelLoad | None:
+        if self.model_state(name) is None:
+            return None
+        engines = () if self.engine_load is None else (self.engine_load,)
+        return ModelLoad(engines=engines, waiting={}, resumed=0, own_running=self.num_open)
+
+    def queue_age(self, name: str, band: Band) -> QueueAge | None:
+        return None if self.model_state(name) is None else self.age
 
     def retry_after_s(self) -> float:
         return 7.0

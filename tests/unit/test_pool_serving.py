@@ -40,7 +40,7 @@ def test_the_engine_is_told_all_that_the_work_says(pool_world: ModuleType) -> No
         prompt_token_ids=[7],
         params=SamplingParams(max_tokens=5, ignore_eos=True),
         choices=(Choice(index=0), Choice(index=1)),
-        priority=-1,
+        priority=1999,
         timeout_s=30.0,
         cache_salt="tenant",
     )

@@ -59,7 +59,7 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(pool_world: ModuleType)
     engine = world.start(credit=10)
     for _ in range(10):
         world.submit()
-    world.run(engine)
+        world.run(engine)
     for _ in range(3):
         world.submit()
     refusal = world.refused()

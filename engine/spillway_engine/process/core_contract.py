@@ -14,10 +14,6 @@ class StepFacts(StepTimes, Protocol):
     """What a step says of itself."""
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens computed."""
-
-    @property
     def deltas(self) -> list[tuple[str, Delta]]:
         """What came of it, with the client to whom it belongs."""
 

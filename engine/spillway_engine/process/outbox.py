@@ -17,7 +17,7 @@ FrameHook = Callable[[int, bytes], bytes | None]
 
 
 class StepTimes(Protocol):
-    """The part of a step's report that goes into every client's frame."""
+    """The part of a step's report that goes into every client's frame: its times, and what they were spent on."""
 
     @property
     def step(self) -> int:
@@ -30,6 +30,14 @@ class StepTimes(Protocol):
     @property
     def ended_ns(self) -> int:
         """CLOCK_MONOTONIC at its end."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens computed; 0 if nothing was."""
+
+    @property
+    def num_decodes(self) -> int:
+        """Those among them that were the one token of a decoding sequence; the others are of prompts."""
 
 
 class Client:
@@ -85,6 +93,8 @@ class Outbox:
             load=load,
             deltas=tuple(deltas),
             received=client.received,
+            prefill_tokens=report.num_tokens - report.num_decodes,
+            decode_rows=report.num_decodes,
         )
         try:
             frame: bytes | None = self._encoder.encode(output)

@@ -124,6 +124,14 @@ class Admission:
             for model, facts in self.door.facts(self.clock()).items()
             for name, value in facts.items()
         }
+        for model in self.door.models:
+            load = self.load(model)
+            for engine in () if load is None else load.engines:
+                found[f"engine_limit.{engine.engine_id}"] = engine.limit
+                if engine.pace is not None:
+                    found[f"step_fixed_s.{engine.engine_id}"] = engine.pace.fixed_s
+                    found[f"step_per_row_s.{engine.engine_id}"] = engine.pace.per_row_s
+                    found[f"step_per_token_s.{engine.engine_id}"] = engine.pace.per_token_s
         found["claims_open"] = float(len(self.open))
         return found
 

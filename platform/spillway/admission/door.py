@@ -51,6 +51,11 @@ class Door:
         model.most_queued = self._settings.limits.max_queued_requests
         model.share(self._gateways)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that were asked for."""
+        return tuple(self._models)
+
     def model(self, name: str) -> ModelDoor:
         """Return the door of one model; made when first asked for."""
         door = self._models.get(name)

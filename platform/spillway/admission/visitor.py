@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 BANDS: Final = {"priority": Band.INTERACTIVE, "flex": Band.BULK}
 """What a request's service tier asks for; every other one gets its tenant's default."""
 _HOPELESS: Final = 5.0
-"""A request that waited this many times its objective is not worth serving any more; and at least: """
-_HOPELESS_S: Final = 10.0
+"""A request that waited this many times its objective is not worth serving any more, unless an engine was away."""
 _DEGRADED: Final = (b"x-spillway-limiter", b"degraded")
 
 
@@ -52,7 +51,7 @@ class Visitor:
     @property
     def ttft_due_s(self) -> float:
         """Seconds after which a first token is worth nothing any more."""
-        return max(_HOPELESS_S, _HOPELESS * self.objective.ttft_s)
+        return max(self._admission.settings.limits.engine_wait_s, _HOPELESS * self.objective.ttft_s)
 
     def salt(self, own: str) -> str:
         """Return what separates its prompts in engines' caches: tenants do not learn what others asked."""

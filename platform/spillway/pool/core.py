@@ -16,17 +16,24 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from spillway.admission.contract import Band
+from spillway.admission.load.model_load import ModelLoad
+from spillway.admission.queue.age import QueueAge
 from spillway.pool import refusals
 from spillway.pool.casualties import Casualties
 from spillway.pool.contract import ModelState, Refused, Work
 from spillway.pool.dispatcher import Dispatcher, Recovered
-from spillway.pool.journal import Entry, Journal, JournalError
+from spillway.pool.entrance import check_admissible
+from spillway.pool.integrity import check_integrity
+from spillway.pool.journal import Entry, Journal
 from spillway.pool.lifecycle import Event, State
 from spillway.pool.members import EngineConnection, Key, Roster
+from spillway.pool.observer import Nobody, PoolObserver
+from spillway.pool.patience import Patience
 from spillway.pool.policies import POLICIES, PoolPolicies
 from spillway.pool.prefix import prefix_of
 from spillway.pool.queue import WaitingQueue
-from spillway.pool.snapshot import EngineSnapshot, PoolSnapshot
+from spillway.pool.snapshot import PoolSnapshot, model_load, queue_age
 from spillway.pool.ticket import PoolTicket
 from spillway.pool.wires import Wires
 from spillway.settings import LimitSettings
@@ -48,9 +55,11 @@ class PoolCore:
         log: Callable[..., None],
         on_recovery: Callable[[Recovered], None],
         on_quarantine: Callable[[Quarantined], None] = lambda _: None,
+        observer: PoolObserver | None = None,
         policies: PoolPolicies = POLICIES,
     ) -> None:
         self._wires, self._limits, self._policies, self._clock, self._log = wires, limits, policies, clock, log
+        self._observer: PoolObserver = Nobody() if observer is None else observer
         self.journal = Journal()
         self.queue = WaitingQueue()
         self.roster = Roster()
@@ -61,6 +70,7 @@ class PoolCore:
             policies=policies,
             clock=clock,
             on_recovery=on_recovery,
+            observer=self._observer,
             finish=self._finish,
             link_failed=lambda connection: self.disconnected(
                 connection, Ending.OURS, "the engine does not read its request channel"
@@ -79,6 +89,10 @@ class PoolCore:
             on_quarantine=on_quarantine,
         )
 
+        self._patience = Patience(
+            wires, self.roster, self.queue, self.dispatcher, policies=policies, finish=self._finish
+        )
+
     def set_limits(self, limits: LimitSettings) -> None:
         """Take over other limits for what is still to come."""
         self._limits = limits
@@ -88,7 +102,15 @@ class PoolCore:
     def submit(self, work: Work) -> PoolTicket:
         """Send `work` at once or queue it; raise `Refused` if it cannot be taken."""
         now = self._clock()
-        self._check_admissible(work, now)
+        check_admissible(
+            work,
+            now,
+            roster=self.roster,
+            queue=self.queue,
+            dispatcher=self.dispatcher,
+            casualties=self.casualties,
+            max_queued=self._limits.max_queued_requests,
+        )
         entry = self.journal.open(work, now, prefix_of(work.prompt_token_ids, work.cache_salt))
         ticket = PoolTicket(entry, self.abort, self.end_choice)
         self.queue.push(entry)
@@ -98,23 +120,6 @@ class PoolCore:
         if entry.state is State.QUEUED:
             self._mind(work.model)
         return ticket
-
-    def _check_admissible(self, work: Work, now: float) -> None:
-        model = self.roster.models.get(work.model)
-        if self.dispatcher.stopped:
-            raise refusals.shutting_down()
-        if model is None:
-            raise refusals.unknown_model(work.model)
-        if model.served.hopeless:
-            raise refusals.hopeless(work.model, model.served.retry_s)
-        refusal = self.casualties.quarantine.check(work, now)
-        if refusal is not None:
-            raise refusal
-        if work.deadline is not None and work.deadline <= now:
-            raise self.dispatcher.expired(now)
-        num_waiting, most = self.queue.num_fresh, self._limits.max_queued_requests
-        if num_waiting >= most:
-            raise refusals.queue_full(num_waiting, most, self.dispatcher.drain_rate.retry_after_s(num_waiting, now))
 
     def abort(self, entry: Entry, outcome: Outcome) -> None:
         """End a request that its client does not want any more."""
@@ -128,6 +133,8 @@ class PoolCore:
         """
         connection = entry.place
         entry.leave_choice(entry.choices[index])
+        if isinstance(connection, EngineConnection):
+            connection.sequences -= 1
         if not entry.num_open:
             self._finish(entry, None)
         if isinstance(connection, EngineConnection):
@@ -147,7 +154,9 @@ class PoolCore:
         elif self.queue.discard(entry):
             self.casualties.forget(entry)
             self._wires.soon()
+        self.queue.lane(entry.work.model).fresh.end(entry, undone=not entry.num_tokens)
         entry.close()
+        self._observer.finished(entry, self._clock())
         self.dispatcher.free_alone(entry)
 
     # ---- what engines say ----
@@ -164,18 +173,20 @@ class PoolCore:
         if connection.view.connection is not connection:
             return
         if type(message) is StepOutput:
-            connection.book.hear(message.load, message.received)
+            connection.hear_step(message, demand=self.dispatcher.has_backlog(connection))
             entries = connection.entries
             for delta in message.deltas:
                 entry = entries.get(delta.request_id)
                 if entry is not None and len(entry.attempts) == delta.attempt:
                     self._accept(entry, delta, connection)
+            self.dispatcher.fill(connection)
         elif type(message) is Credit:
             self._credit(connection, message.total)
         elif type(message) is Beat:
             if message.load is not None:
                 connection.book.hear(message.load, message.received)
             self._credit(connection, message.credit)
+            self.dispatcher.fill(connection)
         elif type(message) is Rejected:
             entry = connection.entries.get(message.request_id)
             if entry is not None and entry.attempt == message.attempt:
@@ -189,10 +200,15 @@ class PoolCore:
     def _accept(self, entry: Entry, delta: Delta, connection: EngineConnection) -> None:
         finish = delta.finish
         if finish is not None and finish.outcome is not Outcome.COMPLETED:
+            num_tokens = entry.num_tokens
             entry.accept(msgspec.structs.replace(delta, finish=None))
+            self._charge(entry, num_tokens)
             self._ended_badly(entry, connection, finish.outcome, finish.message)
             return
+        num_tokens, num_open = entry.num_tokens, entry.num_open
         gap = entry.accept(delta)
+        connection.sequences -= num_open - entry.num_open
+        self._charge(entry, num_tokens)
         if gap is not None:
             self._log("output_gap", request=entry.request_id, expected=gap.expected, got=gap.got)
             self.dispatcher.send(connection, Abort(request_id=entry.request_id, attempt=entry.attempt))
@@ -201,6 +217,14 @@ class PoolCore:
             self._finish(entry, None)
         else:
             entry.wake()
+
+    def _charge(self, entry: Entry, num_before: int) -> None:
+        """Charge a request's tenant for the tokens that came on top of `num_before`."""
+        num_new = entry.num_tokens - num_before
+        if num_new:
+            self.queue.lane(entry.work.model).fresh.charge(entry, num_new)
+            if not num_before:
+                self._observer.first_token(entry, self._clock())
 
     def _ended_badly(self, entry: Entry, connection: EngineConnection, outcome: Outcome, text: str) -> None:
         if outcome is Outcome.DRAINING:
@@ -256,30 +280,18 @@ class PoolCore:
         for model in list(models):
             self.dispatcher.dispatch(model)
             self._mind(model)
+            self._observer.engines_changed(model)
         self._wires.soon()
 
     # ---- time ----
 
     def _mind(self, model: str) -> None:
-        """Ask to be woken when something that waits for `model` runs out of time."""
-        for when in (self.queue.next_deadline, self._patience_ends(model)):
-            if when is not None:
-                self._wires.wake_at(when)
-
-    def _patience_ends(self, name: str) -> float | None:
-        """When the oldest fresh request has waited long enough for a model that has no engine."""
-        model = self.roster.models.get(name)
-        if model is None or model.unready_since is None:
-            return None
-        oldest = next(iter(self.queue.lane(name).fresh), None)
-        return None if oldest is None else max(oldest.queued_at, model.unready_since) + self._limits.engine_wait_s
+        self._patience.mind(model, self._limits.engine_wait_s)
 
     def tick(self) -> None:
         """Do what is due."""
         now = self._clock()
-        for entry in self.queue.expired(now):
-            if not entry.is_over:
-                self._finish(entry, self.dispatcher.expired(now))
+        self._patience.end_what_is_late(now)
         for view in list(self.roster.views.values()):
             if view.verdict_due is None:
                 continue
@@ -288,12 +300,7 @@ class PoolCore:
                 self._review([view.member.model])
             else:
                 self._wires.wake_at(view.verdict_due)
-        for name in self.queue.models:
-            while (ends := self._patience_ends(name)) is not None and ends <= now:
-                oldest = next(iter(self.queue.lane(name).fresh))
-                bounds_s = self._policies.retry_after_s
-                self._finish(oldest, refusals.no_engine(name, self._limits.engine_wait_s, bounds_s))
-            self._mind(name)
+        self._patience.end_what_waits_in_vain(now, self._limits.engine_wait_s)
 
     # ---- the end, and what it says of itself ----
 
@@ -317,34 +324,22 @@ class PoolCore:
             return self._policies.retry_after_s[0]
         return self.dispatcher.retry_after_s(self._clock())
 
+    def load(self, name: str) -> ModelLoad | None:
+        """Return what a model's engines have in hand and what waits for them, None if it is not served."""
+        return model_load(name, self.roster, self.queue.lane(name)) if name in self.roster.models else None
+
+    def queue_age(self, name: str, band: Band) -> QueueAge | None:
+        """Return how long what waits in a band has waited, and may; None if the model is not served."""
+        known = name in self.roster.models
+        return queue_age(name, band, self.roster, self.queue.lane(name), self._clock()) if known else None
+
     def snapshot(self) -> PoolSnapshot:
         """Describe everything, frozen."""
-        states = [entry.state for entry in self.journal]
-        alone = self.dispatcher.alone
-        return PoolSnapshot(
-            num_open=len(self.journal),
-            num_queued=states.count(State.QUEUED),
-            num_running=states.count(State.RUNNING),
-            num_recovering=states.count(State.RECOVERING),
-            num_recoveries=self.dispatcher.num_recoveries,
-            num_quarantined=len(self.casualties.quarantine),
-            drain_per_s=self.dispatcher.drain_rate.per_second(self._clock()),
-            alone=None if alone is None else alone.request_id,
-            engines=tuple(EngineSnapshot.of(view) for view in self.roster.views.values()),
+        num_quarantined = len(self.casualties.quarantine)
+        return PoolSnapshot.of(
+            self.journal, self.roster, self.dispatcher, num_quarantined=num_quarantined, now=self._clock()
         )
 
     def check_integrity(self) -> None:
         """Raise `JournalError` unless each open request is in exactly one place, and every book adds up."""
-        self.queue.check_integrity()
-        views = self.roster.views.values()
-        placed = [name for view in views if view.connection is not None for name in view.connection.entries]
-        waiting = [entry.request_id for name in self.queue.models for entry in self.queue.lane(name)]
-        known = [entry.request_id for entry in self.journal]
-        if sorted(placed + waiting) != sorted(known):
-            raise JournalError(f"{len(known)} requests are open, {len(placed)} on engines and {len(waiting)} waiting")
-        held = {entry.request_id for name in self.queue.models for entry in self.queue.lane(name).held.values()}
-        if held != {name for view in views for name in view.stranded}:
-            raise JournalError("a request is held for a verdict on no engine, or on one that has a connection")
-        alone = self.dispatcher.alone
-        if alone is not None and alone.is_over:
-            raise JournalError(f"{alone!r} has ended and still runs alone")
+        check_integrity(self.journal, self.queue, self.roster, self.dispatcher)

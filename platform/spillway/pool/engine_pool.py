@@ -11,10 +11,14 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from spillway.admission.contract import Band
+from spillway.admission.load.model_load import ModelLoad
+from spillway.admission.queue.age import QueueAge
 from spillway.pool.contract import ModelState, Ticket, Work
 from spillway.pool.core import PoolCore
 from spillway.pool.dispatcher import Recovered
 from spillway.pool.members import EngineConnection, Key
+from spillway.pool.observer import PoolObserver
 from spillway.pool.policies import POLICIES, PoolPolicies, connecting
 from spillway.pool.snapshot import PoolSnapshot
 from spillway.settings import LimitSettings
@@ -36,6 +40,7 @@ class EnginePool:
         log: Callable[..., None] = lambda *_, **__: None,
         on_recovery: Callable[[Recovered], None] = lambda _: None,
         on_quarantine: Callable[[Quarantined], None] = lambda _: None,
+        observer: PoolObserver | None = None,
         policies: PoolPolicies = POLICIES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -47,6 +52,7 @@ class EnginePool:
             log=log,
             on_recovery=on_recovery,
             on_quarantine=on_quarantine,
+            observer=observer,
             policies=policies,
         )
 
@@ -59,6 +65,14 @@ class EnginePool:
     def model_state(self, name: str) -> ModelState | None:
         """Return what is known of a model, or None if it is not served."""
         return self._core.model_state(name)
+
+    def load(self, name: str) -> ModelLoad | None:
+        """Return what a model's engines have in hand and what waits for them, or None if it is not served."""
+        return self._core.load(name)
+
+    def queue_age(self, name: str, band: Band) -> QueueAge | None:
+        """Return how long what waits in a band has waited, and may; None if the model is not served."""
+        return self._core.queue_age(name, band)
 
     def retry_after_s(self) -> float:
         """Return when coming back can help, as fast as the queue drains now."""

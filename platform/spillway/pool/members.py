@@ -16,8 +16,9 @@ from spillway.pool.capacity import EngineBook
 from spillway.pool.contract import ModelState
 from spillway.pool.journal import Entry
 from spillway.pool.lifecycle import Event
+from spillway.pool.meter import EngineMeter
 from spillway.pool.prefix import PrefixMemory
-from spillway_wire.messages import Exactness, Welcome
+from spillway_wire.messages import Capacity, Exactness, StepOutput, Welcome
 from spillway_wire.plane import EngineStatus, Member, Membership, ServedModel
 
 Key = tuple[str, int]
@@ -25,12 +26,14 @@ Key = tuple[str, int]
 LISTENING = frozenset({EngineStatus.STANDBY, EngineStatus.READY, EngineStatus.DRAINING})
 SUSPECTED = frozenset({EngineStatus.HUNG, EngineStatus.CRASHED})
 MAX_REMEMBERED_BLOCKS = 16_384
+MAX_METERS = 256
+"""Engines whose last meter is kept for their successors; the longest unseen makes room."""
 
 
 class EngineConnection:
     """This gateway's three channels to an engine, from their opening to their end. Entries on it are being served."""
 
-    __slots__ = ("book", "client_id", "entries", "view", "welcome")
+    __slots__ = ("_objectives", "book", "client_id", "entries", "sequences", "view", "welcome")
 
     def __init__(self, view: "EngineView", client_id: str, welcome: Welcome) -> None:
         self.view = view
@@ -38,17 +41,42 @@ class EngineConnection:
         self.welcome = welcome
         self.book = EngineBook(welcome.capacity)
         self.entries: dict[str, Entry] = {}
+        self.sequences = 0
+        """Choices of them without an end."""
+        self._objectives: dict[float, int] = {}
+        """How many of them have which objective for the time per token."""
+
+    @property
+    def objective_s(self) -> float | None:
+        """The strictest time per token that something here has as its objective; None: nothing has one."""
+        return min(self._objectives) if self._objectives else None
+
+    def hear_step(self, output: StepOutput, *, demand: bool) -> None:
+        """Take in what a step says of the engine. `demand`: whether more would go there now."""
+        self.book.hear(output.load, output.received)
+        if self.view.meter is not None:
+            self.view.meter.hear(output, objective_s=self.objective_s, demand=demand)
 
     def take(self, entry: Entry, now: float) -> None:
         """Begin an attempt here."""
         entry.begin_attempt(self.view.member.engine_id, self.view.member.incarnation, now)
         entry.place = self
         self.entries[entry.request_id] = entry
+        self.sequences += entry.num_open
+        objective_s = entry.work.tpot_s
+        if objective_s is not None:
+            self._objectives[objective_s] = self._objectives.get(objective_s, 0) + 1
 
     def leave(self, entry: Entry) -> None:
         """Let go of a request that ends."""
         del self.entries[entry.request_id]
         entry.place = None
+        self.sequences -= entry.num_open
+        objective_s = entry.work.tpot_s
+        if objective_s is not None:
+            self._objectives[objective_s] -= 1
+            if not self._objectives[objective_s]:
+                del self._objectives[objective_s]
 
     def give_back(self, entry: Entry, event: Event, why: str, now: float) -> None:
         """End the attempt of a request that goes on elsewhere."""
@@ -67,6 +95,8 @@ class EngineView:
         self.connection: EngineConnection | None = None
         self.welcome: Welcome | None = None
         """Of the last connection."""
+        self.meter: EngineMeter | None = None
+        """What its steps have shown; None until it was connected."""
         self.memory = PrefixMemory(MAX_REMEMBERED_BLOCKS)
         self.client_ids: set[str] = set()
         """Names that this gateway had there: one for each connection."""
@@ -135,6 +165,8 @@ class Roster:
         self._version = -1
         self._dead: dict[str, int] = {}
         """Highest incarnation of each engine that was declared dead: an older membership must not revive it."""
+        self._meters: dict[str, EngineMeter] = {}
+        """Each engine's last."""
 
     def of(self, model: str) -> Iterator[EngineView]:
         """The views that serve `model`."""
@@ -178,12 +210,21 @@ class Roster:
             return None
         view.connection = EngineConnection(view, client_id, welcome)
         view.welcome = welcome
+        if view.meter is None:
+            view.meter = self._new_meter(key[0], welcome.capacity)
         view.client_ids.add(client_id)
         view.memory.max_blocks = min(view.memory.max_blocks, max(1, welcome.capacity.num_blocks))
         model = self.models.get(view.member.model)
         if model is not None:
             model.hear(welcome)
         return view.connection
+
+    def _new_meter(self, engine_id: str, capacity: Capacity) -> EngineMeter:
+        meter = EngineMeter(capacity, self._meters.pop(engine_id, None))
+        self._meters[engine_id] = meter
+        if len(self._meters) > MAX_METERS:
+            del self._meters[next(iter(self._meters))]
+        return meter
 
     def bury(self, key: Key) -> EngineView | None:
         """Take out the view of an incarnation that was declared dead; None if there is none."""

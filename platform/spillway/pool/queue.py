@@ -5,76 +5,30 @@ may stand still while the others move::
 
     resumed   goes first: its first token is out. Later attempts need no credit
     alone     one at a time in the whole pool (see `suspects`); needs no credit either
-    fresh     by priority, then arrival; only this one is bounded, and only it waits for credits
+    fresh     by band, tenant and due time (see `bands`); only this one is bounded, and only it waits for credits
+              and for room under an engine's limit
 
-What lost its engine and waits for the verdict is `held`: in no line, but its deadline counts.
+What lost its engine and waits for the verdict is `held`: in no line, but its deadline counts. Fresh work may also be
+due: a first token that comes later is worthless, and so is waiting for it.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
 
+from spillway.admission.queue.bands import FreshLine
+from spillway.admission.queue.line import Line
 from spillway.pool.journal import Entry, JournalError
 
-Key = tuple[float, int]
-
-
-class Line:
-    """A heap from which any entry can be dropped in O(1); dropped ones are swept out before they pile up."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[Key, str]] = []
-        self._live: dict[str, tuple[Key, Entry]] = {}
-
-    def __len__(self) -> int:
-        return len(self._live)
-
-    def __iter__(self) -> Iterator[Entry]:
-        """All of them, in the order in which they were pushed."""
-        return (entry for _, entry in self._live.values())
-
-    def __contains__(self, entry: Entry) -> bool:
-        return entry.request_id in self._live
-
-    def push(self, key: Key, entry: Entry) -> None:
-        """Add an entry that is not in it; keys are distinct by the arrival that is in them."""
-        self._live[entry.request_id] = (key, entry)
-        heappush(self._heap, (key, entry.request_id))
-
-    def discard(self, entry: Entry) -> bool:
-        """Drop an entry; whether it was there."""
-        found = self._live.pop(entry.request_id, None) is not None
-        if len(self._heap) > 2 * len(self._live) + 64:
-            self._heap = [(key, entry.request_id) for key, entry in self._live.values()]
-            heapify(self._heap)
-        return found
-
-    def first(self) -> Entry | None:
-        """Return the entry with the smallest key, None when empty."""
-        found = self._first()
-        return None if found is None else found[1]
-
-    def first_key(self) -> Key | None:
-        """Return the smallest key."""
-        found = self._first()
-        return None if found is None else found[0]
-
-    def _first(self) -> tuple[Key, Entry] | None:
-        heap = self._heap
-        while heap:
-            key, name = heap[0]
-            live = self._live.get(name)
-            if live is not None and live[0] == key:
-                return live
-            heappop(heap)
-        return None
+__all__ = ["DrainRate", "Lane", "Line", "WaitingQueue"]
 
 
 class Lane:
     """What waits for one model."""
 
     def __init__(self) -> None:
-        self.resumed, self.alone, self.fresh = Line(), Line(), Line()
+        self.resumed: Line[Entry] = Line()
+        self.alone: Line[Entry] = Line()
+        self.fresh: FreshLine[Entry] = FreshLine()
         self.held: dict[str, Entry] = {}
 
     def __len__(self) -> int:
@@ -91,13 +45,21 @@ class Lane:
             return True
         return self.fresh.discard(entry) or self.resumed.discard(entry) or self.alone.discard(entry)
 
+    @property
+    def num_resumed(self) -> int:
+        """Sequences of requests that lost their engine and go before all fresh work."""
+        if not (len(self.resumed) or len(self.alone) or self.held):
+            return 0
+        return sum(entry.num_open for entry in (*self.resumed, *self.alone, *self.held.values()))
+
 
 class WaitingQueue:
     """All lanes, and the deadlines of everything in them."""
 
     def __init__(self) -> None:
         self._lanes: dict[str, Lane] = {}
-        self._deadlines = Line()
+        self._deadlines: Line[Entry] = Line()
+        self._dues: Line[Entry] = Line()
         self.num_fresh = 0
         """Fresh work in all lanes: what the bound counts."""
 
@@ -125,8 +87,10 @@ class WaitingQueue:
         elif entry.attempt:
             lane.resumed.push(key, entry)
         else:
-            lane.fresh.push(key, entry)
+            lane.fresh.push(entry)
             self.num_fresh += 1
+            if entry.work.ttft_due is not None:
+                self._dues.push((entry.work.ttft_due, entry.arrival), entry)
         self._enter(entry)
 
     def hold(self, entry: Entry) -> None:
@@ -152,13 +116,36 @@ class WaitingQueue:
         self.num_fresh -= num_fresh - len(lane.fresh)
         if found:
             self._deadlines.discard(entry)
+            self._dues.discard(entry)
         return found
+
+    def take(self, entry: Entry, tokens: int, now: float) -> None:
+        """Take out an entry that is sent to an engine, which computes `tokens` of its input."""
+        lane = self.lane(entry.work.model)
+        if entry in lane.fresh:
+            lane.fresh.take(entry, tokens, now)
+            self.num_fresh -= 1
+            self._deadlines.discard(entry)
+            self._dues.discard(entry)
+        else:
+            self.discard(entry)
 
     @property
     def next_deadline(self) -> float | None:
         """When the next one expires."""
         key = self._deadlines.first_key()
         return None if key is None else key[0]
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next one's first token becomes worthless."""
+        key = self._dues.first_key()
+        return None if key is None else key[0]
+
+    def overdue(self, now: float) -> Entry | None:
+        """Return the one whose first token has been worthless for longest; it stays until discarded."""
+        due = self.next_due
+        return self._dues.first() if due is not None and due <= now else None
 
     def expired(self, now: float) -> list[Entry]:
         """Return all whose deadline has passed; they stay until discarded."""
@@ -167,6 +154,11 @@ class WaitingQueue:
     def _is_due(self, now: float) -> bool:
         deadline = self.next_deadline
         return deadline is not None and deadline <= now
+
+    @property
+    def num_charged(self) -> int:
+        """Requests that were sent as fresh work and have not ended."""
+        return sum(lane.fresh.num_sent for lane in self._lanes.values())
 
     def check_integrity(self) -> None:
         """Raise `JournalError` if counts and lines disagree."""
@@ -179,6 +171,9 @@ class WaitingQueue:
         timed = {entry.request_id for entry in waiting if entry.work.deadline is not None}
         if timed != {entry.request_id for entry in self._deadlines}:
             raise JournalError("deadlines are kept for requests that do not wait, or not kept for some that do")
+        due = {e.request_id for lane in self._lanes.values() for e in lane.fresh if e.work.ttft_due is not None}
+        if due != {entry.request_id for entry in self._dues}:
+            raise JournalError("due times are kept for requests that do not wait afresh, or not kept for some that do")
 
 
 class DrainRate:

@@ -7,6 +7,9 @@ who asks ten times as much waits longer and gets no more, and who asks little is
              b ███████████████        1 waits
              c ░░░░░                  idle: lifted to b's counter when it comes back, so that it has saved nothing up
 
+A tenant whose line is empty for a moment while it has work under way is not idle: it is lifted, too, but keeps the lead
+that this work will cost it. So who sends just as much as its share is not overtaken for every gap in its line.
+
 Two tenants with a backlog differ by at most twice the larger of one request's input and what one batch puts out.
 """
 
@@ -22,6 +25,8 @@ MAX_IDLE: Final = 4096
 """Tenants without work whose counters are kept; beyond that the least served ones are forgotten: they lose least."""
 _MIN_WEIGHT: Final = 1e-6
 _SWEEP: Final = 64
+_MEMORY: Final = 16
+"""Requests that a typical cost is taken over."""
 
 T = TypeVar("T", bound=Named)
 
@@ -29,7 +34,9 @@ T = TypeVar("T", bound=Named)
 class Account(Generic[T]):
     """One tenant's."""
 
-    __slots__ = ("line", "num_running", "rank", "served", "tenant_id", "weight")
+    __slots__ = (
+        "charged", "line", "num_ended", "num_running", "rank", "served", "tenant_id", "typical", "weight",
+    )  # fmt: skip
 
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = tenant_id
@@ -39,6 +46,11 @@ class Account(Generic[T]):
         self.line: Line[T] = Line()
         self.num_running = 0
         """Requests that were sent and have not ended."""
+        self.typical = 0.0
+        """What one of its requests costs, of late, by weight."""
+        self.num_ended = 0
+        self.charged = 0.0
+        """Since the last one ended."""
         self.rank: float | None = None
         """The counter under which it stands in the order of those that wait: never above `served`."""
 
@@ -88,7 +100,7 @@ class FairLine(Generic[T]):
             account = self._accounts[tenant_id] = Account(tenant_id)
         account.weight = max(_MIN_WEIGHT, weight)
         if not len(account.line):
-            account.served = max(account.served, self._least())
+            account.served = max(account.served, self._least() - account.num_running * account.typical)
             self._enter(account)
         account.line.push(key, entry)
         self._num_waiting += 1
@@ -122,12 +134,17 @@ class FairLine(Generic[T]):
         """Charge a tenant that has something running; less than 0 gives back."""
         account = self._accounts[tenant_id]
         account.served += cost / account.weight
+        account.charged += cost / account.weight
         if account.rank is not None and account.served < account.rank:
             self._enter(account)
 
     def end(self, tenant_id: str) -> None:
         """Note that something that was sent has ended."""
-        self._accounts[tenant_id].num_running -= 1
+        account = self._accounts[tenant_id]
+        account.num_running -= 1
+        account.num_ended += 1
+        account.typical += (max(0.0, account.charged) - account.typical) / min(_MEMORY, account.num_ended)
+        account.charged = 0.0
         self._num_running -= 1
         self._rest_if_idle()
 
