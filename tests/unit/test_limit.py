@@ -190,3 +190,18 @@ def test_it_begins_low_when_an_objective_is_heard_of_and_where_its_predecessor_w
         limit.expect(0.1)
     assert (fresh.value, small.value, successor.value) == (64.0, float(FIRST), 99.0)
     assert AdaptiveLimit(16, start=99.0).value == 16.0
+
+
+def test_what_others_fill_beyond_it_raises_it_where_all_is_well() -> None:
+    mine = AdaptiveLimit(64, 16.0)
+    at = [0.0]
+
+    def steps(number: int, duration_s: float, in_flight: int) -> None:
+        for _ in range(number):
+            at[0] += duration_s
+            mine.observe(at[0], duration_s, in_flight, 0, in_flight=in_flight, objective_s=0.1, demand=False)
+
+    steps(20, 0.05, 30)  # another gateway has filled it, and it is well within the objective
+    assert mine.value == 30.0
+    steps(20, 0.12, 40)  # and here it is not
+    assert mine.value <= 30.0

@@ -19,7 +19,7 @@ from spillway.admission.contract import Ask, Prediction
 from spillway.admission.load.calibration import Calibrations
 from spillway.admission.load.lengths import OutputLengths
 from spillway.admission.load.model_load import EngineLoad, ModelLoad
-from spillway.admission.load.prediction import Knowledge, predict
+from spillway.admission.load.prediction import Knowledge, predict, prefill_per_s
 from spillway.admission.load.rates import RateMeter
 from spillway.admission.load.service import ServiceTime
 from spillway.admission.load.shares import Shares
@@ -96,7 +96,7 @@ class ModelDoor:
         self._waiting: dict[str, float] = {}
         """When those were confirmed that no engine has yet, the oldest first."""
         self._engines: dict[str, EngineLoad] = {}
-        """As of the last decision."""
+        """As of the last decision that saw any."""
         self._last_refusal = float("-inf")
 
     def share(self, gateways: int) -> None:
@@ -176,7 +176,8 @@ class ModelDoor:
     def _judge(
         self, ask: Ask, arrival: _Arrival, load: ModelLoad, now: float, most_prompt_tokens: int | None
     ) -> tuple[Prediction | None, float] | Refused:
-        self._engines = {engine.engine_id: engine for engine in load.engines}
+        if load.engines:
+            self._engines = {engine.engine_id: engine for engine in load.engines}
         known = Knowledge(
             service=self.service,
             shares=self.shares,
@@ -186,7 +187,7 @@ class ModelDoor:
         prediction = predict(ask, load, known, now)
         allowed_s = ask.objective.ttft_s
         if prediction is None:
-            return self._by_age(ask, None, allowed_s, now) if load.engines else (None, allowed_s)
+            return self._by_age(ask, None, allowed_s, now) if load.engines else self._by_return(ask, load, now)
         left_s = float("inf") if ask.deadline is None else ask.deadline - now
         alone_s = prediction.alone_s
         if most_prompt_tokens is not None and most_prompt_tokens > ask.prompt_tokens:
@@ -221,6 +222,16 @@ class ModelDoor:
         if self.shed and age_s > AGE_SHARE * allowed_s:
             return refusals.queue_too_old(age_s, AGE_SHARE * allowed_s, self._retry_after(ask, age_s, now))
         return prediction, allowed_s
+
+    def _by_return(self, ask: Ask, load: ModelLoad, now: float) -> tuple[None, float] | Refused:
+        """Decide while no engine is ready: who waits is what they can begin within the objective once they are back."""
+        allowed_s = ask.objective.ttft_s
+        ahead = sum(each.prefill_tokens for band in load.waiting.values() for each in band.values())
+        speed = sum(prefill_per_s(each, each.pace) for each in self._engines.values() if each.pace is not None)
+        if self.shed and ahead and speed and ahead / speed > allowed_s:
+            wait_s = ahead / speed
+            return refusals.engines_away(wait_s, allowed_s, self._retry_after(ask, wait_s, now))
+        return None, allowed_s
 
     def refusing(self, now: float) -> bool:
         """Whether load is being refused."""

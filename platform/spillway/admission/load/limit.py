@@ -11,6 +11,9 @@ What is compared with the objective is the 90th percentile of pure decode steps,
 somebody decodes, the larger of both: the mean is what a client sees as time per token when prefills come between. A
 percentile over those would cut the limit for the length of a prefill chunk, which no limit changes.
 
+Others may fill the engine beyond it, other gateways above all, who have limits of their own. Where its steps are well
+within the objective even so, the limit is raised to what is there: so all of them come to the highest that holds.
+
 The limit acts late: what is in flight ends in its own time. So it is judged by steps taken since it was last changed,
 and not lowered again while more is in flight than it allows.
 """
@@ -66,8 +69,12 @@ class AdaptiveLimit:
         """Whether an objective was ever heard of."""
         self._steps: deque[_Step] = deque()
         """Of the last second, since the limit was last changed, and with no more in flight than it allows."""
+        self._beyond: deque[_Step] = deque()
+        """Likewise, with more in flight than it allows."""
         self._changed_s: float | None = None
         self._preempted = False
+        self._yields = False
+        """Since a preemption lowered it, until what is there fits: the cache was full, however fast the steps are."""
         self._samples: deque[tuple[float, float]] = deque(maxlen=NUM_SAMPLES)
         """(sequences that decoded, tokens per second of their steps), for each period."""
         self._rows = self._busy_s = 0.0
@@ -107,12 +114,17 @@ class AdaptiveLimit:
             self._rows += decode_rows
             self._busy_s += duration_s
         steps = self._steps
+        step = _Step(ended_s, duration_s, decode_rows, pure)
         if in_flight <= self.value:
-            steps.append(_Step(ended_s, duration_s, decode_rows, pure))
+            steps.append(step)
+            self._beyond.clear()
+            self._yields = False
         else:
             steps.clear()  # more than it allows: these steps say nothing of it
-        while steps and steps[0].ended_s < ended_s - WINDOW_S:
-            steps.popleft()
+            self._beyond.append(step)
+        for each in (steps, self._beyond):
+            while each and each[0].ended_s < ended_s - WINDOW_S:
+                each.popleft()
         if ended_s - self._changed_s < PERIOD_S:
             return
         if in_flight <= self.value and len(steps) < PERIOD_STEPS:
@@ -131,11 +143,14 @@ class AdaptiveLimit:
         before = self.value
         base = max(self.least, min(self.value, float(in_flight)))
         trend = self._trend()
-        late = None if objective_s is None or not self._steps else self._step_s() / objective_s
-        if in_flight > self.value:
-            pass  # already lower than what is there: wait until that has ended
+        late = None if objective_s is None or not self._steps else _held_against(self._steps) / objective_s
+        if in_flight > self.value:  # already lower than what is there: wait until that has ended, unless all is well
+            well = objective_s is not None and not self._yields and len(self._beyond) >= PERIOD_STEPS
+            if well and objective_s and _held_against(self._beyond) < COMFORT * objective_s:
+                self.value = min(self.most, float(in_flight))
         elif self._preempted:
             self.value = max(self.least, base * CUT_PREEMPTED)
+            self._yields = True
         elif late is not None and late > 1.0:
             self.value = max(self.least, base * self._cut(objective_s))
         elif trend < -2.0 / sqrt(len(self._samples) or 1):
@@ -146,12 +161,7 @@ class AdaptiveLimit:
         self._changed_s = now_s
         if self.value != before:
             self._steps.clear()
-
-    def _step_s(self) -> float:
-        """Return what is held against the objective; there are steps."""
-        durations = sorted(step.duration_s for step in self._steps if step.pure)
-        mean = sum(step.duration_s for step in self._steps) / len(self._steps)
-        return max(mean, durations[(9 * len(durations)) // 10]) if durations else mean
+            self._beyond.clear()
 
     def _cut(self, objective_s: float | None) -> float:
         durations = sorted(step.duration_s for step in self._steps)
@@ -175,3 +185,10 @@ class AdaptiveLimit:
         """Return the sequences in flight that brought the most tokens per second, of late."""
         best = sorted(self._samples, key=lambda sample: sample[1])[-max(1, len(self._samples) // 8) :]
         return sum(rows for rows, _ in best) / len(best)
+
+
+def _held_against(steps: deque[_Step]) -> float:
+    """Return what is held against the objective, of at least one step."""
+    durations = sorted(step.duration_s for step in steps if step.pure)
+    mean = sum(step.duration_s for step in steps) / len(steps)
+    return max(mean, durations[(9 * len(durations)) // 10]) if durations else mean

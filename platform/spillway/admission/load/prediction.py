@@ -53,7 +53,7 @@ def predict(ask: Ask, load: ModelLoad, known: Knowledge, now: float) -> Predicti
     if queue_s is None:
         return None
     own = max(1, ask.prompt_tokens - ask.matched_tokens)
-    speeds = [_prefill_per_s(engine, pace) for engine, pace in engines]
+    speeds = [prefill_per_s(engine, pace) for engine, pace in engines]
     together = sum(speeds)
     best: tuple[float, float, float] | None = None
     alone_s = min(_chunks_s(own, engine, pace, rows=0) + pace.step_s(1) for engine, pace in engines)
@@ -120,7 +120,7 @@ def _chunk(engine: EngineLoad, rows: int) -> int:
     return max(1, engine.capacity.max_num_batched_tokens - rows)
 
 
-def _prefill_per_s(engine: EngineLoad, pace: Pace) -> float:
+def prefill_per_s(engine: EngineLoad, pace: Pace) -> float:
     """Return prompt tokens per second while the engine has enough of them to do, beside its decodes."""
     rows = _rows(engine)
     chunk = _chunk(engine, rows)

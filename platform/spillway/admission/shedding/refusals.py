@@ -42,6 +42,17 @@ def queue_too_old(age_s: float, allowed_s: float, retry_after_s: float) -> Refus
     )
 
 
+def engines_away(wait_s: float, allowed_s: float, retry_after_s: float) -> Refused:
+    """No engine is ready, and those who wait for one already will keep it busy for as long as is allowed."""
+    return Refused(
+        Outcome.OVERLOADED,
+        f"no engine is ready, and what waits for one will take {wait_s:.2f} s; come back later",
+        retry_after_s=retry_after_s,
+        limit=f"ttft={allowed_s:g}s",
+        measured=f"{wait_s:.2f} s of work waits",
+    )
+
+
 def level_shed(level: int, threshold: int, retry_after_s: float) -> Refused:
     """More important requests alone are let in."""
     return Refused(

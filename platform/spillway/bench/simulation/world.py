@@ -26,7 +26,7 @@ class Scenario:
     duration_s: float
     engines: Sequence[EngineKind] = (EngineKind.of(),)
     gateways: int = 1
-    shared_limits: bool = True
+    shared_limits: bool = False
     """Whether gateways agree on the limit of an engine; else each learns one of its own."""
     outages: Sequence[tuple[int, float, float]] = ()
     """(engine, from, until)."""
