@@ -202,6 +202,7 @@ def test_what_others_fill_beyond_it_raises_it_where_all_is_well() -> None:
             mine.observe(at[0], duration_s, in_flight, 0, in_flight=in_flight, objective_s=0.1, demand=False)
 
     steps(20, 0.05, 30)  # another gateway has filled it, and it is well within the objective
-    assert mine.value == 30.0
+    assert 30.0 <= mine.value <= 36.0, "it was full at 30, and all was well"
+    before = mine.value
     steps(20, 0.12, 40)  # and here it is not
-    assert mine.value <= 30.0
+    assert mine.value <= before

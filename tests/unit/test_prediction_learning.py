@@ -3,7 +3,7 @@
 import pytest
 
 from spillway.admission.contract import Ask, Band, Objective
-from spillway.admission.load.calibration import BOUNDS, ENOUGH, UNTIL_KNOWN, Calibration, Calibrations
+from spillway.admission.load.calibration import BOUNDS, ENOUGH, FORGET_S, UNTIL_KNOWN, Calibration, Calibrations
 from spillway.admission.load.lengths import MAX_TENANTS, OutputLengths
 from spillway.admission.load.model_load import EngineLoad, Waiting
 from spillway.admission.load.quantile import MOST, RunningQuantile
@@ -94,11 +94,13 @@ def test_a_tenant_has_a_factor_of_its_own_when_enough_is_known_of_it() -> None:
     for _ in range(ENOUGH):
         calibrations.learn(ask("slow"), 0.8, 2.0, 1.0, 0.0)
         calibrations.learn(ask("quick"), 0.8, 0.8, 1.0, 0.0)
-    slow, quick, new = (calibrations.of(Band.DEFAULT, name).factor for name in ("slow", "quick", "new"))
+    slow, quick, new = (calibrations.of(Band.DEFAULT, name, 0.0).factor for name in ("slow", "quick", "new"))
     assert quick == pytest.approx(1.0)
     assert slow > quick
     assert new == pytest.approx(slow)  # its band's, which covers both
-    assert calibrations.of(Band.BULK, "slow").factor == UNTIL_KNOWN
+    assert calibrations.of(Band.BULK, "slow", 0.0).factor == UNTIL_KNOWN
+    later = calibrations.of(Band.DEFAULT, "slow", FORGET_S)
+    assert later.factor == UNTIL_KNOWN, "what a bad moment taught ends by itself"
 
 
 def test_lengths_are_the_tenants_own_then_everybodys_then_the_most() -> None:

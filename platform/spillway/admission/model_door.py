@@ -181,7 +181,7 @@ class ModelDoor:
         known = Knowledge(
             service=self.service,
             shares=self.shares,
-            factor=self.calibrations.of(ask.band, ask.tenant_id).factor,
+            factor=self.calibrations.of(ask.band, ask.tenant_id, now).factor,
             gateways=self.gateways,
         )
         prediction = predict(ask, load, known, now)
@@ -198,7 +198,7 @@ class ModelDoor:
             return refusals.misses_deadline(prediction, left_s, retry_s)
         if not self.shed or prediction.raw_s <= ALONE_MARGIN * prediction.alone_s:
             return prediction, allowed_s  # nothing is in its way; so there is always something to learn from, too
-        if not self.calibrations.of(ask.band, ask.tenant_id).trusted:
+        if not self.calibrations.of(ask.band, ask.tenant_id, now).trusted:
             return self._by_age(ask, prediction, allowed_s, now)
         return self._by_prediction(ask, arrival, prediction, allowed_s, now)
 

@@ -35,6 +35,9 @@ class Visitor:
         """Whoever knows how it ended says so before the end; None: badly."""
         self.prompt_tokens = self.output_tokens = 0
         """Used so far; whoever counts them says so."""
+        self.cached_tokens: int | None = None
+        self.predicted_ttft_s: float | None = None
+        """What the door expected, once it has let it in."""
         self._work_ids: list[str] = []
         self._is_claimed = self._is_asked = self._is_confirmed = False
 
@@ -131,6 +134,7 @@ class Visitor:
                 self._is_asked = False
                 raise verdict
             self._is_asked = self._is_confirmed = True
+            self.predicted_ttft_s = verdict.ttft_s
         self.prompt_tokens = prompt_tokens
 
     async def _claim(self, tokens: int) -> None:

@@ -22,6 +22,9 @@ nine in ten, up to a tenth. More than this is the memory of single accidents, an
 WINDOW: Final = 64
 KEEP_S: Final = 15.0
 """Ratios of so long count, if that is more: what is predicted in one second errs alike."""
+FORGET_S: Final = 30.0
+"""Older ones do not, however few there are. A factor that was learned in a bad moment keeps out the very requests that
+would show it wrong: so it has to end by itself."""
 MAX_TENANTS: Final = 256
 """That are judged by their own ratios, in all bands together."""
 UNTIL_KNOWN: Final = 1.25
@@ -40,7 +43,7 @@ class Calibration:
     """Learns from each first token."""
 
     def __init__(self) -> None:
-        self._ratios = RunningQuantile(SHARE, WINDOW, KEEP_S)
+        self._ratios = RunningQuantile(SHARE, WINDOW, KEEP_S, FORGET_S)
         self._log_mean = 0.0
         self._error = 0.0
         self.num_learned = 0
@@ -55,6 +58,10 @@ class Calibration:
         self._error += gain * (abs(log(ratio) - self._log_mean) - self._error)
         if raw_s * self.factor >= RELEVANT * allowed_s:
             self._ratios.add(ratio, now)
+
+    def forget(self, now: float) -> None:
+        """Let go of what is too old to count."""
+        self._ratios.forget(now)
 
     @property
     def experienced(self) -> bool:
@@ -97,10 +104,15 @@ class Calibrations:
         self.bands = {band: Calibration() for band in Band}
         self._tenants: OrderedDict[tuple[Band, str], Calibration] = OrderedDict()
 
-    def of(self, band: Band, tenant_id: str) -> Calibration:
-        """Return the most specific one that knows enough."""
+    def of(self, band: Band, tenant_id: str, now: float) -> Calibration:
+        """Return the most specific one that knows enough, as of `now`."""
         own = self._tenants.get((band, tenant_id))
-        return own if own is not None and own.experienced else self.bands[band]
+        if own is not None:
+            own.forget(now)
+            if own.experienced:
+                return own
+        self.bands[band].forget(now)
+        return self.bands[band]
 
     def learn(self, ask: Ask, raw_s: float, actual_s: float, allowed_s: float, now: float) -> None:
         """Take in one request; see `Calibration.learn`."""

@@ -103,8 +103,10 @@ class AdaptiveLimit:
         """Take in a step, and move the limit when it is time.
 
         `in_flight`: running and waiting there, after the step. `objective_s`: the strictest time per token among them;
-        None: there is none. `demand`: whether anything waits that could be sent there.
+        None: there is none. `demand`: whether anything waits that could be sent there. Where it is full nobody may wait
+        because whoever would is refused; that is demand, too.
         """
+        demand = demand or in_flight + 1 > self.value
         if decode_rows <= 0 or duration_s <= 0.0:
             return
         if self._changed_s is None:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import deque
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
 MOST: Final = 4096
@@ -15,10 +15,11 @@ class RunningQuantile:
     Neighbouring values may err alike: where that matters, a second's worth is not enough, however many there are.
     """
 
-    def __init__(self, share: float, window: int, keep_s: float = 0.0) -> None:
+    def __init__(self, share: float, window: int, keep_s: float = 0.0, forget_s: float = inf) -> None:
+        """`forget_s`: older ones do not count, however few are left (see `forget`)."""
         if not 0.0 < share <= 1.0 or not 1 <= window <= MOST:
             raise ValueError(f"a quantile needs a share in (0, 1] and a window up to {MOST}, not {share} and {window}")
-        self._share, self._window, self._keep_s = share, window, keep_s
+        self._share, self._window, self._keep_s, self._forget_s = share, window, keep_s, forget_s
         self._arrived: deque[tuple[float, float]] = deque()
         self._sorted: list[float] = []
 
@@ -32,6 +33,11 @@ class RunningQuantile:
         while len(self._arrived) > MOST or (
             len(self._arrived) > self._window and self._arrived[0][0] + self._keep_s <= now
         ):
+            del self._sorted[bisect_left(self._sorted, self._arrived.popleft()[1])]
+
+    def forget(self, now: float) -> None:
+        """Let go of what is too old to count."""
+        while self._arrived and self._arrived[0][0] + self._forget_s <= now:
             del self._sorted[bisect_left(self._sorted, self._arrived.popleft()[1])]
 
     @property

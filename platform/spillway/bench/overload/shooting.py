@@ -21,6 +21,9 @@ from spillway.bench.overload.reading import retry_after_s, should_retry
 LONGEST_WAIT_S: Final = 120.0
 """OpenAI's clients obey no longer wait."""
 
+CLOSED_WAIT_S: Final = 1.0
+"""At most, in the closed loop: it is there to find out how much goes through."""
+
 Call = Callable[[bytes, float], Awaitable[Heard]]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -67,7 +70,10 @@ class Shooting:
         async def one_after_another() -> None:
             await self._until(start)
             while (now := self._clock()) < end:
-                await self._try(next(waiting), 0, now, end + self._plan.patience_s)
+                heard = await self._try(next(waiting), 0, now, end + self._plan.patience_s)
+                wait_s = _told_to_wait(heard)
+                if wait_s is not None:
+                    await self._until(self._clock() + min(CLOSED_WAIT_S, wait_s))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(in_flight):
