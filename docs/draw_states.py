@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from spillway.admission.ledger import breaker, claims
 from spillway.pool import lifecycle as request
 from spillway.supervisor import lifecycle as place
 from spillway_engine import lifecycle as sequence
@@ -30,6 +31,20 @@ and then, while the others go on.
 ```mermaid
 {request}```
 
+## A gateway's way to Redis
+
+`platform/spillway/admission/ledger/breaker.py`. While it is not closed, quotas are kept locally, on a share.
+
+```mermaid
+{breaker}```
+
+## A claim on a tenant's quota
+
+`platform/spillway/admission/ledger/claims.py`. Where it is held, and so where it has to be settled.
+
+```mermaid
+{claim}```
+
 ## A sequence in an engine
 
 `engine/spillway_engine/lifecycle.py`. A preempted sequence has given its blocks back and computes them again later.
@@ -44,6 +59,8 @@ def page() -> str:
     return _TEXT.format(
         place=diagram(place.TRANSITIONS, place.State.STOPPED),
         request=diagram(request.TRANSITIONS, request.State.QUEUED),
+        breaker=diagram(breaker.TRANSITIONS, breaker.State.CLOSED),
+        claim=diagram(claims.TRANSITIONS, claims.Place.ASKED),
         sequence=diagram(sequence.TRANSITIONS, sequence.Status.WAITING),
     )
 

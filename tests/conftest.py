@@ -142,3 +142,24 @@ def fake_runs() -> ModuleType:
 def instances() -> ModuleType:
     """Whole instances: the real supervisor with light children."""
     return load("fake_instance")
+
+
+# ---- telemetry ----
+
+
+@pytest.fixture(scope="session")
+def fake_lives() -> ModuleType:
+    """Requests' lives at random, for timelines and spans."""
+    return load("fake_lives")
+
+
+@pytest.fixture(scope="session")
+def traced() -> ModuleType:
+    """Requests through the pool's journal, with engines that die."""
+    return load("fake_traced")
+
+
+@pytest.fixture(scope="session")
+def collectors() -> ModuleType:
+    """Collectors that receive OTLP."""
+    return load("fake_collector")

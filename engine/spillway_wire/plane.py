@@ -4,7 +4,7 @@ Each child connects to the supervisor's socket, says `ChildHello` first, and hea
 change. The end of that connection ends the child: without a supervisor there is nothing to serve. ::
 
     child ── ChildHello, ChildReady, ChildBeat ─────────────────▶ supervisor
-    child ◀─ Membership, EngineDied, Phase, Reload ────────────── supervisor
+    child ◀─ Membership, EngineDied, EngineLife, Phase, Reload ── supervisor
     gateway ── Quarantined ─────────────────────────────────────▶ supervisor
     gateway ◀─ Quarantined, what the others said ──────────────── supervisor
     ops   ── StatusRequest, Order ──────────────────────────────▶ supervisor
@@ -200,6 +200,32 @@ class EngineDied(_Message, frozen=True, kw_only=True):
     detected_ns: int
 
 
+class LifePhase(_Part, frozen=True, kw_only=True):
+    """A stretch of an engine's way back; where one ends, the next begins."""
+
+    name: str
+    """`detect`, `drain`, `kill`, `backoff`, `spawn`, `load` or `warm`."""
+    start_ns: int
+    end_ns: int
+
+
+class EngineLife(_Message, frozen=True, kw_only=True):
+    """How an engine came back, or came to rest: told when it is over, and to every child once more when it connects."""
+
+    engine_id: str
+    model: str
+    incarnation: int
+    """The one that is there now, or the last that there was."""
+    cause: ExitCause | None
+    """Why the one before ended; None at the first start."""
+    asked: bool
+    """Whether somebody had asked for that end."""
+    message: str
+    phases: tuple[LifePhase, ...]
+    end: EngineStatus
+    """Ready or standby; parked or stopped if it did not come back."""
+
+
 class PhaseKind(StrEnum):
     """Steps of an orderly shutdown, in this order."""
 
@@ -238,4 +264,4 @@ class OrderReply(_Message, frozen=True, kw_only=True):
 
 
 ToSupervisor = ChildHello | ChildReady | ChildBeat | StatusRequest | Order | Quarantined
-FromSupervisor = Membership | EngineDied | Phase | Status | OrderReply | Reload | Quarantined
+FromSupervisor = Membership | EngineDied | EngineLife | Phase | Status | OrderReply | Reload | Quarantined

@@ -9,6 +9,9 @@
     engine-0.3.sock    an engine's address: one per incarnation
     engine-0.3.page    its progress (`spillway_wire.page`)
     gateway-0.1.tally  a gateway's counters (`spillway_wire.tally`)
+    ops.2.series       the metrics of one incarnation of any process (`spillway_wire.series_page`)
+    ops.totals         and those of all that are over (`spillway_wire.series_totals`)
+    tenants.labels     tenants with metrics of their own (`spillway_wire.label_book`)
 """
 
 import os
@@ -20,6 +23,7 @@ import msgspec
 from spillway.errors import StartError
 from spillway.settings import Settings
 from spillway_wire.address import MAX_UNIX_PATH_BYTES, UnixAddress
+from spillway_wire.series_totals import series_file
 
 _LONGEST_NAME_BYTES = 32
 """`engine-999.9999999999.sock` and a separator, with room to spare."""
@@ -75,6 +79,15 @@ class RuntimeFolder:
     def tally(self, gateway_id: str, incarnation: int) -> Path:
         """The counters of this incarnation of a gateway."""
         return self.path / f"{gateway_id}.{incarnation}.tally"
+
+    def series(self, child_id: str, incarnation: int) -> Path:
+        """The metrics of this incarnation of any process."""
+        return series_file(self.path, child_id, incarnation)
+
+    @property
+    def tenant_labels(self) -> Path:
+        """The book of tenants that have metrics of their own."""
+        return self.path / "tenants.labels"
 
     def write_settings(self, settings: Settings) -> None:
         """Write the settings for the children; a reader sees the old ones or the new ones, never half."""

@@ -177,6 +177,29 @@ class AdmissionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetrySettings:
+    """What is kept of requests, and what tokens cost. Collectors are named by OpenTelemetry's own variables."""
+
+    trace_ratio: float = 1.0
+    """Of the traces that nothing else keeps: errors, refusals, recoveries and missed objectives always are."""
+    max_traces: int = 10_000
+    """In the state folder; the oldest make room."""
+    max_age_s: float = 86_400.0
+    """Likewise."""
+    content: bool = False
+    """Have prompts and answers in traces."""
+    baggage_keys: tuple[str, ...] = ()
+    """Entries of callers' baggage that become attributes."""
+    price_input: float = 0.0
+    """Of a million prompt tokens."""
+    price_cached: float = 0.0
+    """Of a million prompt tokens that were found in a cache."""
+    price_output: float = 0.0
+    """Of a million output tokens."""
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestartSettings:
     """When and how often what died is started again."""
 
@@ -255,5 +278,6 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     restart: RestartSettings = field(default_factory=RestartSettings)
     drain: DrainSettings = field(default_factory=DrainSettings)

@@ -65,9 +65,7 @@ def test_the_platform_knows_no_engine_and_no_torch() -> None:
 
 def test_the_supervisor_needs_only_the_standard_library_and_msgspec() -> None:
     allowed = {*sys.stdlib_module_names, "msgspec", "spillway_wire"}
-    own = [
-        "spillway." + name.removesuffix(".py").replace("/", ".") for name in SUPERVISED_BY if name != "__init__.py"
-    ]
+    own = ["spillway." + name.removesuffix(".py").replace("/", ".") for name in SUPERVISED_BY if name != "__init__.py"]
     for place in SUPERVISED_BY:
         path = PLATFORM / place
         for file in sources(path) if path.is_dir() else [path]:

@@ -27,6 +27,7 @@ from spillway_wire.plane import (
     StatusRequest,
     ToSupervisor,
 )
+from spillway_wire.series_page import create_series
 
 
 def engine(engine_id: str = "engine-0", *, state: str = "ready", model: str = "demo", **more: Any) -> dict[str, Any]:
@@ -121,6 +122,7 @@ async def supervising(folder: Path, settings: Settings) -> AsyncIterator[FakeSup
     folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240 - nothing is served yet
     runtime = RuntimeFolder(folder)
     runtime.write_settings(replace(settings, state_dir=settings.state_dir or str(runtime.path / "state")))
+    create_series(runtime.series("ops", 1))
     supervisor = FakeSupervisor(runtime)
     server, _ = await listen(UnixAddress(str(runtime.supervisor_socket)), supervisor.make)
     try:

@@ -227,7 +227,8 @@ def test_a_reload_brings_limits_defaults_and_certificate_of_the_files_as_they_ar
         fresh = replace(
             settings, generation=GenerationSettings(max_tokens_chat=4), limits=LimitSettings(max_body_bytes=100)
         )
-        running.supervisor.runtime.write_settings(replace(fresh, state_dir=str(running.supervisor.runtime.path / "state")))
+        runtime = running.supervisor.runtime
+        runtime.write_settings(replace(fresh, state_dir=str(runtime.path / "state")))
         running.say(Reload())
 
         await until(lambda: running.http.post("/v1/chat/completions", json=CHAT | {"user": "x" * 100}), 413)

@@ -255,7 +255,8 @@ def test_each_kind_of_call_has_its_own_account(guarded: Any, ask: Callable[..., 
 def test_a_tenant_without_limits_asks_nobody(guarded: Any, ask: Callable[..., Any], ledger: Ledger) -> None:
     guarded(Tenant(id="acme", tier="gold"))
     assert ask(CHAT, chat(), headers=KEY).status == 200
-    assert ledger.claims == ledger.settled == []
+    assert not ledger.claims
+    assert not ledger.settled
 
 
 @pytest.mark.parametrize("outcome", [Outcome.NO_ENGINE, Outcome.EXPIRED, Outcome.OVERLOADED, Outcome.ENGINE_FAILED])

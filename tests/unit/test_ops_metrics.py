@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from spillway.ops.metrics import encode, families, families_of_silence
+from spillway.ops.status_families import families, families_of_silence
+from spillway.telemetry.metrics.exposition import Exposition
 from spillway_wire.outcomes import Outcome
 from spillway_wire.tally import COUNTERS
 
@@ -16,7 +17,7 @@ Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
 def samples(status: dict[str, Any], accept: str = "") -> dict[Sample, float]:
-    body, _ = encode(families(status), accept)
+    body, _ = Exposition().encode(families(status), accept)
     parse = parse_openmetrics if "openmetrics" in accept else parse_text
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -68,6 +69,43 @@ def test_the_gauges_of_the_dead_vanish_and_their_totals_stay(fake_supervisor: Mo
     assert value(found, "ready") == 0
 
 
+def test_the_facts_of_a_beat_are_gauges_of_that_gateway_and_those_of_a_model_bear_its_name(
+    fake_supervisor: ModuleType,
+) -> None:
+    facts = {
+        "queued_requests": 4.0,
+        "wait_p99_s": 0.5,
+        "pressure.llama-3.1": 0.75,
+        "Not a name": 1.0,
+        "loop_lag_s": 9.0,
+    }
+    facts["loop_lag_s"] = 9.0
+    found = samples(fake_supervisor.status(gateways=[fake_supervisor.gateway(facts=facts)]))
+
+    assert value(found, "gateway_queued_requests", gateway="gateway-0") == 4
+    assert value(found, "gateway_wait_p99_seconds", gateway="gateway-0") == 0.5
+    assert value(found, "gateway_pressure", gateway="gateway-0", model="llama-3.1") == 0.75
+    assert value(found, "gateway_loop_lag_seconds", gateway="gateway-0") == 0.0015  # a name that is taken stays so
+    assert len([name for name, _ in found if name.startswith("spillway_gateway_")]) == 5
+
+
+def test_what_a_gateway_that_is_gone_left_open_is_a_gap_in_the_books(fake_supervisor: ModuleType) -> None:
+    open_requests = {"arrivals": 12, "outcome_completed": 9}
+    alive, gone = fake_supervisor.gateway(), fake_supervisor.gateway(pid=None, counters=open_requests)
+    settled = fake_supervisor.gateway(pid=None, counters=open_requests | {"outcome_gateway_failed": 3})
+    for gateways, gap in (([alive, settled], 0), ([alive, gone], 3), ([gone, gone], 6)):
+        assert value(samples(fake_supervisor.status(gateways=gateways)), "conservation_gap_requests") == gap
+
+
+def test_redis_says_its_state_and_how_fast_it_answers(fake_supervisor: ModuleType) -> None:
+    redis = {"pid": 401, "state": "ready", "answer_s": 0.0002, "restarts": {"signal": 1}}
+    found = samples(fake_supervisor.status(redis=redis))
+    assert value(found, "redis_state", state="ready") == 1
+    assert value(found, "redis_state", state="crashed") == 0
+    assert value(found, "redis_answer_seconds") == 0.0002
+    assert value(found, "redis_restarts_total", cause="signal") == 1
+
+
 def test_no_sample_bears_an_incarnation(fake_supervisor: ModuleType) -> None:
     found = samples(fake_supervisor.status())
 
@@ -94,7 +132,7 @@ def test_names_that_need_escaping_come_through(fake_supervisor: ModuleType) -> N
 
 
 def test_a_supervisor_that_is_silent_is_said_to_be() -> None:
-    body, _ = encode(families_of_silence(), "")
+    body, _ = Exposition().encode(families_of_silence(), "")
 
     assert {sample.name: sample.value for family in parse_text(body.decode()) for sample in family.samples} == {
         "spillway_ready": 0,

@@ -70,7 +70,7 @@ def test_a_request_cannot_be_closed_twice() -> None:
 
 
 def test_a_line_does_not_keep_what_was_dropped() -> None:
-    line = Line()
+    line: Line[Entry] = Line()
     entries = [entry(str(number), number) for number in range(1000)]
     for number, request in enumerate(entries):
         line.push((0, number), request)
@@ -82,7 +82,7 @@ def test_a_line_does_not_keep_what_was_dropped() -> None:
 
 
 def test_an_entry_that_comes_back_stands_at_its_new_place() -> None:
-    line = Line()
+    line: Line[Entry] = Line()
     moved, other = entry("moved"), entry("other")
     line.push((0, 1), moved)
     line.push((0, 2), other)

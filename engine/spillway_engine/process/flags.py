@@ -25,6 +25,8 @@ class ProcessSettings:
     """A progress page that the starter of this process has made; None: one that nobody reads."""
     chaos: bool
     parent_pid: int | None
+    series: Path | None = None
+    """A page for its metrics that the starter has made; None: one that nobody reads."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,6 +60,7 @@ def parse_flags(arguments: Sequence[str]) -> tuple[EngineSettings, ProcessSettin
     parser.add_argument("--engine-id", default="engine-0", metavar="ID")
     parser.add_argument("--incarnation", type=_whole, default=1, metavar="N")
     parser.add_argument("--page", type=Path, metavar="PATH", help="progress page made by the starter of this process")
+    parser.add_argument("--series", type=Path, metavar="PATH", help="page of metrics made by the starter, too")
     parser.add_argument("--chaos", action="store_true", help="obey orders to inject faults")
     parser.add_argument(
         "--parent-pid", type=_whole, metavar="PID", help="die with this process, which started this one"
@@ -78,6 +81,7 @@ def parse_flags(arguments: Sequence[str]) -> tuple[EngineSettings, ProcessSettin
         engine_id=given["engine_id"],
         incarnation=given["incarnation"],
         page=given["page"],
+        series=given["series"],
         chaos=given["chaos"],
         parent_pid=given["parent_pid"],
     )

@@ -30,6 +30,7 @@ from typing import Any
 import msgspec
 
 from spillway_engine.errors import RequestError
+from spillway_engine.instruments import Instruments
 from spillway_engine.process.channels import Channels
 from spillway_engine.process.core_contract import Core, StepFacts
 from spillway_engine.process.exits import EXIT_OK, LoopEnd
@@ -52,6 +53,7 @@ class StepLoop:
         clock_ns: Callable[[], int],
         log: Callable[..., None],
         faults: Faults | None = None,
+        instruments: Instruments | None = None,
         tick_s: float = TICK_S,
         orphaned: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -61,6 +63,7 @@ class StepLoop:
         self._clock_ns = clock_ns
         self._log = log
         self._faults = faults
+        self._instruments = instruments
         self._orphaned = orphaned
         self._tick_ns = int(tick_s * 1e9)
         self._next_tick_ns = 0
@@ -209,6 +212,8 @@ class StepLoop:
         self._last_step = report.step
         load = self._core.load()
         self._count(report, load)
+        if self._instruments is not None:
+            self._instruments.stepped(report)
         self._page.end(self._clock_ns())
         by_client: dict[str, list[Delta]] = {client_id: [] for client_id in channels.readers}
         for client_id, delta in report.deltas:
@@ -247,7 +252,7 @@ class StepLoop:
         now_ns = self._clock_ns()
         # To whoever can go on elsewhere this is no failure of the request: its tokens are where they were.
         ended = self._core.end_all(Outcome.DRAINING, "the engine was stopped")
-        report = _LastReport(step=self._last_step, started_ns=now_ns, ended_ns=now_ns, num_tokens=0, deltas=ended)
+        report = _LastReport(step=self._last_step, started_ns=now_ns, ended_ns=now_ns, deltas=ended)
         load = self._core.load()
         self._count(report, load)
         for client_id in dict.fromkeys(client_id for client_id, _ in ended):
@@ -285,5 +290,6 @@ class _LastReport:
     step: int
     started_ns: int
     ended_ns: int
-    num_tokens: int
     deltas: list[tuple[str, Delta]]
+    num_tokens: int = 0
+    num_decodes: int = 0

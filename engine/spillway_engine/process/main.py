@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spillway_engine.errors import EngineError, ModelError, SettingsError
+from spillway_engine.instruments import Instruments
 from spillway_engine.process.channels import Channels
 from spillway_engine.process.core_contract import Core, Loaded
 from spillway_engine.process.exits import EXIT_CANNOT_START, EXIT_OK, EXIT_USAGE
@@ -36,6 +37,8 @@ from spillway_wire.messages import Welcome
 from spillway_wire.oplog import OperatorLog
 from spillway_wire.page import EngineState, PageError, PageWriter
 from spillway_wire.parent import ParentGoneError, parent_is_alive, tie_to_parent
+from spillway_wire.series import SeriesPage
+from spillway_wire.series_page import SeriesError
 
 FAREWELL_S = 1.0
 """How long last words and last outputs may take to leave."""
@@ -78,14 +81,16 @@ def main(arguments: Sequence[str] | None = None, *, load: Loader | None = None) 
         if process.parent_pid is not None:
             tie_to_parent(process.parent_pid)
         page = PageWriter(process.page)
-    except (ParentGoneError, OSError, PageError) as error:
+        series = SeriesPage(process.series)
+    except (ParentGoneError, OSError, PageError, SeriesError) as error:
         log("cannot_start", error=f"{type(error).__name__}: {error}")
         return EXIT_CANNOT_START
-    with contextlib.closing(page):
+    with contextlib.closing(page), contextlib.closing(series):
         try:
             loaded = _load(settings, load or _default_loader(), page, log)
             with contextlib.closing(loaded.runner), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                return runner.run(serve(loaded, process, page, log, surroundings=Surroundings(owns_process=True)))
+                around = Surroundings(owns_process=True)
+                return runner.run(serve(loaded, process, page, log, series=series, surroundings=around))
         except LoadInterruptedError as error:
             log("interrupted", message=str(error))
             return EXIT_OK
@@ -143,6 +148,7 @@ async def serve(
     page: PageWriter,
     log: OperatorLog,
     *,
+    series: SeriesPage | None = None,
     surroundings: Surroundings | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> int:
@@ -159,10 +165,20 @@ async def serve(
         measured_step=loaded.measured_step,
         clock_ns=around.clock_ns,
     )
+    instruments = None if series is None else Instruments(series, loaded.name)
+    if instruments is not None:
+        core.wrap_runner(instruments.watch)
     parent = process.parent_pid
     orphaned = (lambda: False) if parent is None else (lambda: not parent_is_alive(parent))
     steps = StepLoop(
-        core, page, clock_ns=around.clock_ns, log=log, faults=faults, tick_s=around.tick_s, orphaned=orphaned
+        core,
+        page,
+        clock_ns=around.clock_ns,
+        log=log,
+        faults=faults,
+        instruments=instruments,
+        tick_s=around.tick_s,
+        orphaned=orphaned,
     )
     channels = Channels(
         steps,

@@ -69,6 +69,7 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_lag: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Without `identity` everybody is anonymous; without `ledger` nobody has limits.
 
@@ -76,7 +77,7 @@ class Admission:
         """
         self.settings, self.pool = settings, pool
         self.identity, self.ledger, self.usage = identity, ledger, usage
-        self.clock, self.wall, self._sleep = clock, wall, sleep
+        self.clock, self.wall, self._sleep, self._on_lag = clock, wall, sleep, on_lag
         self.ears = ears or PoolEars(Door(settings, draw=Random().random))
         self.door = self.ears.door
         self.open: set[Visitor] = set()
@@ -112,7 +113,9 @@ class Admission:
         while True:
             due = self.clock() + TICK_S
             await self._sleep(TICK_S)
-            self.door.lagged(max(0.0, self.clock() - due))
+            late_s = max(0.0, self.clock() - due)
+            self.door.lagged(late_s)
+            self._on_lag(late_s)
             if self.ledger is not None:
                 for visitor in self.open:
                     self.ledger.progress(visitor.request_id, visitor.used_tokens)

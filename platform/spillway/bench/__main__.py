@@ -13,6 +13,10 @@ PARTS: Final = {
     "one_kill": "one engine of the running instance, while it counts for you to see",
     "kills": "engines killed while streams count",
     "overload": "goodput when more is asked than can be done, and what admission promises",
+    "ledger": "what quotas in Redis cost, how exact they are, and what happens while Redis is away",
+    "simulation": "admission in virtual time, and the plots of docs/admission.md",
+    "telemetry": "what traces cost",
+    "scrape": "how long a scrape of a large pool takes",
     "mixed": "requests of all kinds, a tenth of them leaving",
 }
 
@@ -22,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] not in PARTS:
         wanted = given and given[0] in {"-h", "--help"}
-        lines = ["usage: spillway bench PART [--help]", "", *(f"  {part:10}{says}" for part, says in PARTS.items()), ""]
+        lines = ["usage: spillway bench PART [--help]", "", *(f"  {part:12}{says}" for part, says in PARTS.items()), ""]
         (sys.stdout if wanted else sys.stderr).write("\n".join(lines))
         return 0 if wanted else 2
     part, *rest = given

@@ -62,6 +62,10 @@ def _network(text: str) -> str | None:
     return None
 
 
+def _currency(text: str) -> str | None:
+    return None if re.fullmatch(r"[A-Z]{3}", text) else "three capital letters, such as EUR"
+
+
 def _host(text: str) -> str | None:
     plain = re.fullmatch(r"[A-Za-z0-9._:%-]+", text)
     return None if plain else "a host name or an address, such as 127.0.0.1, 0.0.0.0 or ::"
@@ -110,6 +114,13 @@ _LIMITS: Final[dict[str, Limits]] = {
     "admission.retry_budget": (0, 10),
     "auth.jwt_jwks": _jwks,
     "auth.jwt_algorithms": _algorithm,
+    "telemetry.trace_ratio": (0, 1),
+    "telemetry.max_traces": (1, 10_000_000),
+    "telemetry.max_age_s": (1, 366 * 86_400.0),
+    "telemetry.price_input": (0, 1_000_000),
+    "telemetry.price_cached": (0, 1_000_000),
+    "telemetry.price_output": (0, 1_000_000),
+    "telemetry.currency": _currency,
     "auth.jwt_leeway_s": (0, 600),
     "restart.backoff_base_s": (0.001, 3600),
     "restart.backoff_cap_s": (0.001, 3600),

@@ -13,7 +13,8 @@ from spillway.gateway.reply import JSON, Reply
 from spillway.gateway.sampling import stops_of
 from spillway.gateway.stream import EventStream
 from spillway.gateway.tickets import Tickets
-from spillway.pool.contract import Refused, Ticket, Work
+from spillway.pool.contract import Piece, Refused, Ticket, Work
+from spillway.telemetry.tracing.recorder import RequestTrace
 from spillway_text.stop import StopAutomaton
 from spillway_wire.outcomes import Outcome
 from spillway_wire.tally import OUTPUT_TOKENS, PROMPT_TOKENS
@@ -34,11 +35,13 @@ class Answer:
         form: Form,
         exactness: str | None,
         visitor: Visitor,
+        trace: RequestTrace,
         interruptible: Interruptible,
     ) -> None:
         self._gateway = gateway
         self._interruptible = interruptible
         self._visitor = visitor
+        self._trace = trace
         self._works = works
         self._form = form
         self._headers: Headers = [] if exactness is None else [(b"x-spillway-exactness", exactness.encode())]
@@ -67,7 +70,7 @@ class Answer:
         try:
             async with self._submit() as tickets:
                 async for piece in tickets:
-                    self._visitor.output_tokens += len(piece.token_ids)
+                    self._took(piece)
                     part = choices[piece.choice].accept(piece)
                     texts[piece.choice].append(part.text)
                     entries[piece.choice] += part.entries
@@ -92,6 +95,7 @@ class Answer:
                     clock=self._gateway.clock,
                     interrupt=self._interruptible.interrupt,
                     on_begin=on_begin,
+                    on_sent=self._trace.sent,
                 ) as events,
             ):
                 await self._write_events(tickets, events)
@@ -104,7 +108,7 @@ class Answer:
         async for piece in tickets:
             index = piece.choice
             choice = choices[index]
-            self._visitor.output_tokens += len(piece.token_ids)
+            self._took(piece)
             part = choice.accept(piece)
             said = b""
             if index not in opened:
@@ -120,11 +124,19 @@ class Answer:
             if said:
                 await events.write(said)
 
+    def _took(self, piece: Piece) -> None:
+        """Count what came."""
+        if piece.token_ids:
+            self._visitor.output_tokens += len(piece.token_ids)
+            self._trace.first_token()
+
     def _submit(self) -> Tickets:
         tickets: list[Ticket] = []
         try:
             for work in self._works:
-                tickets.append(self._gateway.pool.submit(work))  # noqa: PERF401 - those before a refusal are needed
+                ticket = self._gateway.pool.submit(work)
+                tickets.append(ticket)
+                self._trace.submitted(ticket)
         except BaseException as error:
             outcome = error.outcome if isinstance(error, Refused) else Outcome.INTERNAL
             for ticket in tickets:
@@ -165,5 +177,6 @@ class Answer:
         if not self._is_submitted:
             return  # nobody has computed anything for what was refused
         tally, usage = self._gateway.tally, self._usage()
+        self._visitor.cached_tokens = usage.cached_tokens
         tally.add(PROMPT_TOKENS, usage.prompt_tokens)
         tally.add(OUTPUT_TOKENS, usage.completion_tokens)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from spillway.gateway.answering import Answer
 from spillway.gateway.arrival import Arrival
 from spillway.gateway.body import Reader, read_body
+from spillway.gateway.ending import tell
 from spillway.gateway.endpoints.table import Endpoint
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.interrupt import Interruptible
@@ -25,6 +26,7 @@ from spillway.gateway.problems import Problem, body, headers
 from spillway.gateway.reply import ABORT, JSON, VISIT, Receive, Reply, Scope, Send, Visit
 from spillway.gateway.schema import SamplingFields
 from spillway.pool.contract import Refused
+from spillway.telemetry.tracing.recorder import RequestTrace
 from spillway_wire.outcomes import Outcome
 
 FAREWELL_S: Final = 1.0
@@ -43,33 +45,33 @@ class Exchange:
         """Serve the request. Nothing is raised but the cancellation of this task."""
         visit: Visit = scope[VISIT]
         reply = Reply(visit)
+        client = (scope["client"] or ("",))[0]
+        trace = self._gateway.tracing.begin(
+            scope["headers"],
+            endpoint=self._endpoint.name,
+            request_id=visit.request_id,
+            began=visit.began,
+            client=client,
+        )
+        visit.headers = trace.answer_headers()
+        problem: Problem | None = None
         with Arrival(self._gateway.tally) as arrival:
             try:
-                await self._serve(scope, receive, visit, reply)
+                await self._serve(scope, receive, visit, reply, trace)
                 arrival.settle(Outcome.COMPLETED)
-            except Problem as problem:
+            except (Problem, Refused) as refused:
+                problem = refused if isinstance(refused, Problem) else Problem.of(refused)
                 arrival.settle(problem.outcome)
                 await self._fail(scope, reply, problem)
-            except Refused as refused:
-                arrival.settle(refused.outcome)
-                await self._fail(scope, reply, Problem.of(refused))
             except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours is an answer too
                 arrival.settle(Outcome.INTERNAL)
                 self._gateway.log("request_failed", request_id=visit.request_id, traceback=_trace(error))
-                await self._fail(scope, reply, Problem(Outcome.INTERNAL, "the server met an error of its own"))
+                problem = Problem(Outcome.INTERNAL, "the server met an error of its own")
+                await self._fail(scope, reply, problem)
             finally:
-                if self._gateway.log_requests:
-                    self._gateway.log(
-                        "request",
-                        request_id=visit.request_id,
-                        endpoint=self._endpoint.name,
-                        client=(scope["client"] or ("",))[0],
-                        outcome=(arrival.outcome or Outcome.GATEWAY_FAILED).value,
-                        status=reply.status,
-                        seconds=round(visit.elapsed_s, 4),
-                    )
+                tell(self._gateway, self._endpoint, visit, trace, arrival, reply=reply, problem=problem)
 
-    async def _serve(self, scope: Scope, receive: Receive, visit: Visit, reply: Reply) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, visit: Visit, reply: Reply, trace: RequestTrace) -> None:
         gateway, limits = self._gateway, self._gateway.settings.limits
         async with Interruptible() as work:
             with gateway.opened(work):
@@ -78,6 +80,8 @@ class Exchange:
                 visitor = gateway.admission.visitor(
                     caller, self._endpoint.kind, visit.request_id, retry=retry_count(scope)
                 )
+                trace.identified(visitor)
+                visitor.headers.extend(visit.headers)
                 visit.headers = visitor.headers
                 patient = patience(scope["headers"], at_most_s=limits.request_timeout_s)
                 with (
@@ -94,7 +98,8 @@ class Exchange:
                     try:
                         request = self._reader(raw)
                         preparation = Preparation(gateway, self._endpoint, scope, visitor, work)
-                        answer = await preparation.answer(request, visit.began + patient.whole_s, len(raw))
+                        answer = await preparation.answer(request, visit.began + patient.whole_s, len(raw), trace)
+                        trace.admitted(stream=bool(request.stream), predicted_ttft_s=visitor.predicted_ttft_s)
                         await self._send(answer, request, reply, visit, patience_s=patient.whole_s, on_begin=first)
                     except BaseException as error:
                         visitor.outcome = outcome_of(error, work)

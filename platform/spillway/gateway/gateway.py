@@ -11,8 +11,14 @@ from spillway.gateway.models import Model, Models
 from spillway.gateway.problems import Problem
 from spillway.pool.contract import ModelState, Pool
 from spillway.settings import Settings
+from spillway.telemetry.metrics.requests import RequestMetrics
+from spillway.telemetry.tracing.sampling import Sampler
+from spillway.telemetry.tracing.shared import Tracing
+from spillway_wire import names
+from spillway_wire.label_book import LabelBook
 from spillway_wire.outcomes import Outcome
 from spillway_wire.plane import PhaseKind
+from spillway_wire.series import SeriesPage
 from spillway_wire.tally import TallyWriter
 
 Log = Callable[..., None]
@@ -35,16 +41,23 @@ class Gateway:
         log: Log,
         *,
         admission: Admission | None = None,
+        tracing: Tracing | None = None,
+        metrics: RequestMetrics | None = None,
         log_requests: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
-        """Without `admission` everybody is anonymous and has no limits; load is refused all the same."""
+        """Without `admission` everybody is anonymous and has no limits; load is refused all the same.
+
+        Without `tracing` no trace is kept, and without `metrics` nobody reads what is counted.
+        """
         self.settings = settings
         self.models = models
         self.pool = pool
         self.admission = admission or Admission(settings, pool, clock=clock, wall=wall)
+        self.tracing = tracing or Tracing(lambda _: None, sampler=Sampler(0.0), clock=clock)
+        self.metrics = metrics or RequestMetrics(SeriesPage(), LabelBook(None, most=0, other=names.OTHER))
         self.tally = tally
         self.log = log
         self.log_requests = log_requests

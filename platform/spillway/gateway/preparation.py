@@ -24,6 +24,7 @@ from spillway.gateway.schema import SamplingFields
 from spillway.gateway.softening import softened
 from spillway.gateway.tokens import plan_params, prompt_tokens
 from spillway.pool.contract import Work
+from spillway.telemetry.tracing.recorder import RequestTrace
 
 _RETRY_COUNT: Final = b"x-stainless-retry-count"
 _MOST_RETRIES: Final = 1000
@@ -38,7 +39,7 @@ class Preparation:
         self._gateway, self._endpoint, self._scope, self._visitor = gateway, endpoint, scope, visitor
         self._interruptible = interruptible
 
-    async def answer(self, request: SamplingFields, deadline: float, num_bytes: int) -> Answer:
+    async def answer(self, request: SamplingFields, deadline: float, num_bytes: int, trace: RequestTrace) -> Answer:
         """Return the answer to be, which has to be submitted at once. Raises `Problem` or `Refused`.
 
         `num_bytes`: of the body; no tokenizer makes more tokens than that.
@@ -95,6 +96,7 @@ class Preparation:
             form=plan.form(head, prompts),
             exactness=state.exactness if state is not None else None,
             visitor=visitor,
+            trace=trace,
             interruptible=self._interruptible,
         )
 

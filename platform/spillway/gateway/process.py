@@ -14,7 +14,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -32,8 +32,10 @@ from spillway.gateway.gateway import Gateway
 from spillway.gateway.models import Model, Models
 from spillway.gateway.quotas import Quotas
 from spillway.gateway.server import ServerWarnings, accept_queue, listening_socket, server_config
+from spillway.gateway.signals import Signals
 from spillway.pool.engine_pool import EnginePool
 from spillway.server import Server
+from spillway.telemetry.logs import EventLog
 from spillway_text.errors import ModelError
 from spillway_wire.oplog import OperatorLog
 from spillway_wire.parent import ParentGoneError
@@ -57,13 +59,13 @@ EXIT_FAILED: Final = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a gateway to its end and return its exit status."""
-    log = OperatorLog(process="gateway")
+    log: Callable[..., None] = OperatorLog(process="gateway")
     try:
         child = Child.from_command_line(sys.argv[1:] if arguments is None else arguments, "python -m spillway.gateway")
-        log = OperatorLog(process=child.child_id, incarnation=child.incarnation)
+        log = EventLog(process=child.child_id, incarnation=child.incarnation)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(GatewayProcess(child, log).run())
-    except (SpillwayError, ModelError, ParentGoneError, OSError) as error:
+    except (SpillwayError, ModelError, ParentGoneError, OSError, ValueError) as error:
         log("cannot_start", error=f"{type(error).__name__}: {error}")
         return EXIT_FAILED
 
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class GatewayProcess:
     """Ties the parts together: link, pool, models, application, server."""
 
-    def __init__(self, child: Child, log: OperatorLog) -> None:
+    def __init__(self, child: Child, log: Callable[..., None]) -> None:
         self._child = child
         self._log = log
         self._settings = child.runtime.read_settings()
@@ -81,6 +83,7 @@ class GatewayProcess:
         self._lost: str | None = None
         self._pool: EnginePool
         self._quotas: Quotas
+        self._signals: Signals
         self._gateway: Gateway
         self._link: PlaneLink
         self._server: Server
@@ -91,6 +94,7 @@ class GatewayProcess:
         loop.set_exception_handler(self._unhandled)
         ServerWarnings(self._log).install()
         models = Models()
+        signals = self._signals = Signals(self._settings, self._child, log=self._log)
         ears = PoolEars(Door(self._settings, draw=Random().random))
         self._pool = EnginePool(
             f"{self._child.child_id}.{self._child.incarnation}",
@@ -98,10 +102,16 @@ class GatewayProcess:
             clock=time.monotonic,
             log=self._log,
             observer=ears,
+            on_step=signals.tracing.note_step,
             on_recovery=lambda _: self._tally.add(RECOVERIES),
             on_quarantine=self._tell_quarantined,
         )
-        quotas = self._quotas = Quotas(self._settings, self._child, log=self._log)
+        quotas = self._quotas = Quotas(
+            self._settings,
+            self._child,
+            log=self._log,
+            on_asked=lambda seconds, answered: signals.state.asked_redis(seconds, answered=answered),
+        )
         admission = Admission(
             self._settings,
             self._pool,
@@ -109,6 +119,7 @@ class GatewayProcess:
             identity=quotas.identity,
             ledger=quotas.ledger,
             usage=quotas.identity.usage,
+            on_lag=signals.state.lagged,
         )
         self._gateway = Gateway(
             self._settings,
@@ -117,6 +128,8 @@ class GatewayProcess:
             self._tally,
             self._log,
             admission=admission,
+            tracing=signals.tracing,
+            metrics=signals.requests,
             log_requests=self._settings.log_requests,
         )
         config = server_config(
@@ -149,6 +162,7 @@ class GatewayProcess:
             await self._pool.close()
             await quotas.close()
             await self._link.close()
+            await asyncio.to_thread(signals.close)
         self._log("ended", cause="asked to" if lost is None else f"the link to the supervisor: {lost}")
         return EXIT_OK if lost is None else EXIT_FAILED
 
@@ -224,9 +238,12 @@ class GatewayProcess:
         facts: dict[str, float] = {
             "queued_requests": self._pool.snapshot().num_queued,
             "journal_entries": self._pool.num_open,
-            **self._gateway.admission.facts(),
             **self._quotas.facts(),
+            **self._signals.facts(),
         }
+        admission = self._gateway.admission.facts()
+        facts.update(admission)
+        self._signals.beat(self._pool, tuple(model.name for model in self._gateway.models), admission, self._quotas)
         waiting = accept_queue(listener)
         if waiting is not None:
             facts["accept_queue"] = waiting

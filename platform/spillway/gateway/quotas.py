@@ -16,7 +16,15 @@ from spillway.state import StateFolder
 class Quotas:
     """Identity and ledger, started and ended together. `close` it after the last request."""
 
-    def __init__(self, settings: Settings, child: Child, *, log: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        child: Child,
+        *,
+        log: Callable[..., None],
+        on_asked: Callable[[float, bool], None] = lambda *_: None,
+    ) -> None:
+        """`on_asked` hears of each question to Redis: its seconds, and whether it was answered."""
         self._log = log
         url = settings.redis or f"unix://{child.runtime.redis_socket}"
         self._redis = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
@@ -29,6 +37,7 @@ class Quotas:
             gateway_id=f"{child.child_id}.{child.incarnation}",
             num_gateways=settings.gateways,
             log=log,
+            on_asked=on_asked,
         )
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -30,13 +30,16 @@ class EventStream:
         clock: Callable[[], float],
         interrupt: Callable[[Problem], None],
         on_begin: Callable[[], None],
+        on_sent: Callable[[int, float], None],
     ) -> None:
+        """`on_sent` hears how many bytes each write had, and how many seconds it waited for the client."""
         self._reply = reply
         self._headers = headers
         self._limits = limits
         self._clock = clock
         self._interrupt = interrupt
         self._on_begin = on_begin
+        self._on_sent = on_sent
         self._turn = asyncio.Lock()
         self._wrote_at = clock()
         self._stuck_since: float | None = None
@@ -61,6 +64,7 @@ class EventStream:
                 await self._reply.begin(200, EVENTS + self._headers)
             await self._reply.write(events, last=last)
             self._wrote_at = self._clock()
+            self._on_sent(len(events), self._wrote_at - self._stuck_since)
             self._stuck_since = None
 
     async def _mind(self) -> None:

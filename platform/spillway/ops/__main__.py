@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import uvloop
@@ -21,13 +21,21 @@ from spillway.configuration.checks import is_loopback
 from spillway.errors import SpillwayError
 from spillway.ops.access import AdminKey
 from spillway.ops.app import build_app
+from spillway.ops.metrics import Scraper
 from spillway.ops.overseer import Overseer
 from spillway.server import Server, uvicorn_config
 from spillway.state import StateFolder
+from spillway.telemetry.assembly import open_traces, trace_options
+from spillway.telemetry.logs import EventLog
+from spillway.telemetry.metrics.page import open_page
+from spillway.telemetry.restarts import RestartTraces
+from spillway.telemetry.trace_store.reader import StoreReader
+from spillway.telemetry.trace_store.schema import FILE_NAME
 from spillway_wire.oplog import OperatorLog
 from spillway_wire.parent import ParentGoneError
-from spillway_wire.plane import ChildReady, FromSupervisor, Reload, Role
+from spillway_wire.plane import ChildReady, EngineLife, FromSupervisor, Reload, Role
 
+Log = Callable[..., None]
 EXIT_CANNOT_START: Final = 1
 _FAREWELL_S: Final = 1
 """How long answers that have begun may take when it is told to end."""
@@ -37,25 +45,31 @@ _MAX_OPEN_REQUESTS: Final = 256
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ops process to its end and return its exit status."""
-    log = OperatorLog(process="ops")
+    log: Log = OperatorLog(process="ops")
     try:
         child = Child.from_command_line(sys.argv[1:] if arguments is None else arguments, "python -m spillway.ops")
+        log = EventLog(process=child.child_id, incarnation=child.incarnation)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(child, log))
-    except (SpillwayError, ParentGoneError, OSError) as error:
+    except (SpillwayError, ParentGoneError, OSError, ValueError) as error:
         log("cannot_start", error=f"{type(error).__name__}: {error}")
         return EXIT_CANNOT_START
 
 
-async def serve(child: Child, log: OperatorLog) -> int:
+async def serve(child: Child, log: Log) -> int:
     """Serve until told to end, or until the supervisor is gone; return the exit status."""
     settings = child.runtime.read_settings()
     state = StateFolder.of(settings.state_dir, os.environ)
     state.create()
     overseer = Overseer(lambda message: link.send(message))  # noqa: PLW0108 - there is no link yet
+    page = open_page(child.runtime, child.child_id, child.incarnation, log)
+    traces = open_traces(state.path, os.environ, log, process=child.child_id, options=trace_options(settings.telemetry))
+    restarts = RestartTraces(traces.pipeline.offer, StoreReader(state.path / FILE_NAME))
+    scraper = Scraper(overseer, child.runtime.path, page)
     app = build_app(
         overseer,
         AdminKey(state.admin_key()),
+        scraper,
         chaos=settings.chaos,
         pages_need_key=not is_loopback(settings.network.ops_host),
     )
@@ -77,6 +91,8 @@ async def serve(child: Child, log: OperatorLog) -> int:
     def received(message: FromSupervisor) -> None:
         if isinstance(message, Reload):
             renew(server.config, settings.network, log)
+        elif isinstance(message, EngineLife):
+            restarts.received(message)
         else:
             overseer.received(message)
 
@@ -98,6 +114,9 @@ async def serve(child: Child, log: OperatorLog) -> int:
         beating.cancel()
         asked = not lost
         await link.close()
+        await asyncio.to_thread(traces.close)
+        scraper.close()
+        page.close()
     log("ended", cause="asked to" if asked else f"the link to the supervisor: {lost[0]}")
     return 0 if asked else EXIT_CANNOT_START
 

@@ -14,7 +14,7 @@ from spillway.gateway.problems import Problem
 from spillway.json_response import json_response
 from spillway.ops.access import AdminKey
 from spillway.ops.admin import admin_router
-from spillway.ops.metrics import encode, families, families_of_silence
+from spillway.ops.metrics import Scraper
 from spillway.ops.overseer import Overseer, SilentError
 from spillway.ops.readiness import readiness_facts
 from spillway.readiness import reasons_not_ready
@@ -23,7 +23,7 @@ from spillway_wire.outcomes import Outcome
 _UNAVAILABLE: Final = 503
 
 
-def build_app(overseer: Overseer, key: AdminKey, *, chaos: bool, pages_need_key: bool) -> Litestar:
+def build_app(overseer: Overseer, key: AdminKey, scraper: Scraper, *, chaos: bool, pages_need_key: bool) -> Litestar:
     """Return the application. `pages_need_key`: whether others than this machine can reach the port.
 
     Probes (`/health`, `/ready`) never need the key: they say nothing that a request to the API would not.
@@ -52,11 +52,7 @@ def build_app(overseer: Overseer, key: AdminKey, *, chaos: bool, pages_need_key:
     @get("/metrics")
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Everything, for Prometheus; OpenMetrics if the scraper asks for it."""
-        try:
-            found = families(await overseer.status())
-        except SilentError:
-            found = families_of_silence()  # a scrape that fails would hide what is most important to know now
-        body, content_type = encode(found, request.headers.get("accept", ""))
+        body, content_type = await scraper.scrape(request.headers.get("accept", ""))
         return Response(body, status_code=200, headers={"content-type": content_type})
 
     pages = Router(path="/", route_handlers=[metrics], guards=[need_key])

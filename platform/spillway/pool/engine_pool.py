@@ -24,7 +24,7 @@ from spillway.pool.snapshot import PoolSnapshot
 from spillway.settings import LimitSettings
 from spillway_wire.address import AddressError, parse_address
 from spillway_wire.links import LinkError, Links
-from spillway_wire.messages import Channel, FromEngine
+from spillway_wire.messages import Channel, FromEngine, StepOutput
 from spillway_wire.plane import EngineDied, Member, Membership, Quarantined
 
 
@@ -41,10 +41,11 @@ class EnginePool:
         on_recovery: Callable[[Recovered], None] = lambda _: None,
         on_quarantine: Callable[[Quarantined], None] = lambda _: None,
         observer: PoolObserver | None = None,
+        on_step: Callable[[str, int, StepOutput], None] = lambda *_: None,
         policies: PoolPolicies = POLICIES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._wires = _Wires(client_id, clock=clock, sleep=sleep, policies=policies, log=log)
+        self._wires = _Wires(client_id, clock=clock, sleep=sleep, policies=policies, log=log, on_step=on_step)
         self._core = self._wires.core = PoolCore(
             self._wires,
             limits=limits,
@@ -126,8 +127,10 @@ class _Wires:
         sleep: Callable[[float], Awaitable[None]],
         policies: PoolPolicies,
         log: Callable[..., None],
+        on_step: Callable[[str, int, StepOutput], None],
     ) -> None:
         self.core: PoolCore
+        self._on_step = on_step
         self._client_id = client_id
         self._num_connections = 0
         self._clock, self._sleep, self._policies, self._log = clock, sleep, policies, log
@@ -180,6 +183,8 @@ class _Wires:
         )
 
     def _received(self, connection: EngineConnection, message: FromEngine) -> None:
+        if type(message) is StepOutput:
+            self._on_step(*connection.view.key, message)
         self.core.received(connection, message)
 
     def disconnect(self, key: Key, reason: str) -> None:

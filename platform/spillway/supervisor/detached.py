@@ -57,6 +57,10 @@ class DetachedStream:
     def flush(self) -> None:
         """Nothing: the thread flushes."""
 
+    def isatty(self) -> bool:
+        """Whether people read along."""
+        return self._stream.isatty()
+
     def __enter__(self) -> Self:
         return self
 
@@ -75,7 +79,12 @@ class DetachedStream:
             try:
                 self._stream.write(text)
                 self._stream.flush()
-            except (OSError, ValueError):  # a broken pipe, a closed file: nobody wants to know
+            except OSError:  # a full disk may have room again; of a broken pipe nobody wants to know
+                with self._there_is:
+                    lines = text.count("\n")
+                    self.num_dropped += lines
+                    self._num_untold += lines
+            except ValueError:  # a closed file
                 return
 
     def __exit__(

@@ -20,6 +20,7 @@ from spillway.supervisor.exits import KernelKills
 from spillway.supervisor.lifecycle import Event
 from spillway.supervisor.process import ChildProcess, Stream
 from spillway.supervisor.run import Asked, Ended, Signs
+from spillway.supervisor.series_books import ChildSeries
 from spillway.supervisor.totals import Totals, engine_counts
 from spillway.supervisor.watchdog import late_engine
 from spillway_wire.messages import Drain, Inject, Injected, Stop
@@ -56,8 +57,10 @@ class EngineRun:
         totals: Totals,
         kernel_kills: KernelKills,
         log: Callable[..., None],
+        series: ChildSeries | None = None,
     ) -> None:
         """Start it. `hang_floor_s` is asked at every look: it may change. Raises OSError, and then leaves nothing."""
+        self._series = series
         self._spec, self._signs, self._totals, self._log = spec, signs, totals, log
         self._incarnation = incarnation
         self._hang_floor_s = hang_floor_s
@@ -72,7 +75,7 @@ class EngineRun:
         self._page = PageReader(self._page_file)
         try:
             self._process = ChildProcess(
-                _command(spec, runtime, incarnation, self._page_file, parent_pid),
+                (*_command(spec, runtime, incarnation, self._page_file, parent_pid), *_series_flags(series)),
                 environment=spec.environment,
                 on_line=self._line,
                 on_exit=self._exited,
@@ -116,6 +119,11 @@ class EngineRun:
         """Sequences of the running step."""
         progress = self._page.read()
         return () if progress is None or progress.started_ns is None else progress.aboard
+
+    def last_sign_ns(self) -> int | None:
+        """When it last wrote on its page."""
+        progress = self._page.read()
+        return None if progress is None else progress.ticked_ns
 
     def facts(self) -> dict[str, Any]:
         """Counts over all incarnations, the gauges of this one, and what it said of itself."""
@@ -195,6 +203,8 @@ class EngineRun:
     def close(self) -> None:
         """Keep its counters, and remove its page and its socket."""
         self._totals.keep(engine_counts(self._counters())[0])
+        if self._series is not None:
+            self._series.close()
         self._page.close()
         if self._link is not None:
             self._link.close()
@@ -211,6 +221,10 @@ def _command(spec: EngineSpec, runtime: RuntimeFolder, incarnation: int, page: P
         *("--engine-id", spec.engine_id, "--incarnation", str(incarnation)),
         *("--page", str(page), "--parent-pid", str(parent_pid)),
     )
+
+
+def _series_flags(series: ChildSeries | None) -> Sequence[str]:
+    return () if series is None or series.path is None else ("--series", str(series.path))
 
 
 def _share(phase: str, share: object) -> str:

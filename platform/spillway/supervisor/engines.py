@@ -11,6 +11,7 @@ import msgspec
 from spillway.runtime import RuntimeFolder
 from spillway.settings import Settings
 from spillway.supervisor.blame import TOGETHER_S, Blame, EngineDeath
+from spillway.supervisor.chronicle import Chronicle, Watched
 from spillway.supervisor.engine_run import EngineRun, EngineSpec
 from spillway.supervisor.lifecycle import State
 from spillway.supervisor.membership import Seat, membership, to_promote
@@ -52,6 +53,7 @@ class Engines:
         self._publish, self._notify, self._log = publish, notify, log
         self._intensity = PoolIntensity(settings.restart)
         self._blame = Blame()
+        self.chronicle = Chronicle(publish)
         self._hurries: dict[str, Timer] = {}
         """Of the last order to each engine to drain."""
         self._to_forgive = _NOBODY
@@ -120,6 +122,9 @@ class Engines:
         if (fresh.members, fresh.models) != (self.membership.members, self.membership.models):
             self.membership = fresh
             self._publish(fresh)
+        self.chronicle.changed(
+            place.id, self.specs[place.id].model, place.incarnation, place.state, self._world.clock_ns()
+        )
         self._notify(place)
         return None
 
@@ -130,6 +135,8 @@ class Engines:
 
     def died(self, place: Place, death: Death) -> bool:
         """Tell of a death, and find out whether a request is to blame."""
+        run: object = place.run  # of one that hangs; of one that ended it is gone already
+        self.chronicle.died(place.id, death, run.last_sign_ns() if isinstance(run, Watched) else None)
         self._publish(
             EngineDied(
                 engine_id=place.id,

@@ -15,7 +15,10 @@ from pathlib import Path
 from spillway.errors import StartError
 from spillway.runtime import RuntimeFolder
 
-OURS = ("*.sock", "*.page", "*.tally", "settings.json", "settings.new")
+OURS = (
+    *("*.sock", "*.page", "*.tally", "*.series", "*.totals", "*.totals-new", "*.labels"),
+    *("settings.json", "settings.new"),
+)
 """What lies in a runtime folder; nothing else is ever removed."""
 
 _LONGEST_BASE_BYTES = 48

@@ -53,6 +53,7 @@ class RedisRun:
     def __init__(self, server: str, socket: Path, signs: Signs, *, parent_pid: int) -> None:
         self._socket, self._signs = socket, signs
         self._pong_ns = 0
+        self._took_s: float | None = None
         socket.unlink(missing_ok=True)
         self._process = ChildProcess(
             command(server, socket, parent_pid), on_line=lambda _stream, _line: None, on_exit=self._exited
@@ -77,8 +78,8 @@ class RedisRun:
         return ()
 
     def facts(self) -> dict[str, Any]:
-        """Its socket is all there is to know."""
-        return {"address": f"unix:{self._socket}"}
+        """Its socket, and how long its last answer took."""
+        return {"address": f"unix:{self._socket}", "answer_s": self._took_s}
 
     async def _ping(self) -> None:
         while True:
@@ -86,10 +87,12 @@ class RedisRun:
                 reader, writer = await asyncio.open_unix_connection(str(self._socket))
                 with contextlib.closing(writer):
                     while True:
+                        asked_ns = time.monotonic_ns()
                         writer.write(b"PING\r\n")
                         if await reader.readline() != b"+PONG\r\n":
                             raise EOFError
                         first, self._pong_ns = not self._pong_ns, time.monotonic_ns()
+                        self._took_s = (self._pong_ns - asked_ns) / 1e9
                         if first:
                             self._signs.ready()
                         await asyncio.sleep(_PING_S)

@@ -9,6 +9,7 @@ from typing import Any
 from spillway.supervisor.child_output import error_in
 from spillway.supervisor.process import ChildProcess, Stream
 from spillway.supervisor.run import Asked, Ended, Signs
+from spillway.supervisor.series_books import ChildSeries, rest_of
 from spillway.supervisor.totals import Totals, open_requests, settle
 from spillway.supervisor.watchdog import late_beat
 from spillway_wire.page import Aboard
@@ -29,12 +30,14 @@ class ServiceRun:
         totals: Totals,
         signals: Mapping[Asked, signal.Signals],
         on_line: Callable[[Stream, str], None],
+        series: ChildSeries | None = None,
     ) -> None:
         """Start `command`; what is not in `signals` is asked of the process by other means than a signal.
 
         Raises OSError, and then leaves nothing behind.
         """
         self._signs, self._totals, self._signals = signs, totals, signals
+        self._series = series
         self._tally_file, self._tally = tally, None
         if tally is not None:
             create_tally(tally)
@@ -78,6 +81,10 @@ class ServiceRun:
         """Judge by its beats."""
         return late_beat(self._beat_ns, now_ns)
 
+    def last_sign_ns(self) -> int | None:
+        """When it last said that its loop turns."""
+        return self._beat_ns or None
+
     def aboard(self) -> tuple[Aboard, ...]:
         """Requests are aboard of engines."""
         return ()
@@ -103,8 +110,11 @@ class ServiceRun:
 
     def close(self) -> None:
         """Keep its counts, with what it held open booked as its failure."""
+        settled = settle(self._counts())
+        if self._series is not None:
+            self._series.close(rest_of(settled))
         if self._tally is not None and self._tally_file is not None:
-            self._totals.keep(settle(self._counts()))
+            self._totals.keep(settled)
             self._tally.close()
             self._tally = None
             self._tally_file.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from spillway.supervisor.lifecycle import State
 from spillway.supervisor.place import Death, Place
 from spillway.supervisor.redis import RedisRun, find_server
 from spillway.supervisor.run import Asked, Run, Signs
+from spillway.supervisor.series_books import SeriesBooks
 from spillway.supervisor.service_run import ServiceRun
 from spillway.supervisor.totals import Totals
 from spillway.supervisor.world import World
@@ -46,12 +47,14 @@ class Services:
         ops_fd: int,
         parent_pid: int,
         world: World,
+        series: SeriesBooks,
         notify: Callable[[Place], None],
         log: Callable[..., None],
     ) -> None:
         """`api_fd` and `ops_fd` are the listening sockets; `notify` is called after every change of a place."""
         self._settings, self._runtime, self._programs = settings, runtime, programs
         self._parent_pid, self._world, self._notify, self._log = parent_pid, world, notify, log
+        self._series = series
         self.totals = {f"gateway-{number}": Totals() for number in range(settings.gateways)}
         self.gateways = {gateway: self._place(gateway, self._gateway(gateway, api_fd)) for gateway in self.totals}
         self.ops = self._place(OPS, self._ops(ops_fd))
@@ -141,6 +144,7 @@ class Services:
                 totals=self.totals[gateway_id],
                 signals={Asked.STOP: signal.SIGTERM},  # to drain, it is told the phase on the plane
                 on_line=forward(self._log, gateway_id),
+                series=self._series.open(gateway_id, incarnation, large=True),
             )
 
         return launch
@@ -155,6 +159,7 @@ class Services:
                 totals=Totals(),
                 signals={Asked.DRAIN: signal.SIGTERM, Asked.STOP: signal.SIGTERM},
                 on_line=forward(self._log, OPS),
+                series=self._series.open(OPS, incarnation),
             )
 
         return launch

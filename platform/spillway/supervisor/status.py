@@ -71,7 +71,8 @@ def of_redis(place: Place | None, *, external: bool) -> dict[str, Any]:
     """Return the embedded Redis's place, or that it is somebody else's, or that there is none."""
     if place is None:
         return {"pid": None, "state": "external" if external else "absent"}
-    return of_place(place)
+    facts: Mapping[str, Any] = {} if place.run is None else place.run.facts()
+    return {**of_place(place), "answer_s": facts.get("answer_s")}
 
 
 def of_model(model: ServedModel, num_ready: int) -> dict[str, Any]:

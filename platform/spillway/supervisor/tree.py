@@ -28,14 +28,18 @@ from spillway.supervisor.orders import Orders
 from spillway.supervisor.place import Place
 from spillway.supervisor.plan import ModelPlan
 from spillway.supervisor.plane_server import PlaneServer
+from spillway.supervisor.recoveries import Recoveries
 from spillway.supervisor.reload import taken_over
 from spillway.supervisor.run import Run, Signs
+from spillway.supervisor.series_books import SeriesBooks
 from spillway.supervisor.service_run import ServiceRun
 from spillway.supervisor.services import Programs, Services
+from spillway.supervisor.state_lines import StateLines
 from spillway.supervisor.stop_requests import StopRequests
 from spillway.supervisor.totals import Totals
 from spillway.supervisor.watchdog import WATCH_S, Watch
 from spillway.supervisor.world import World
+from spillway_wire import names
 from spillway_wire.plane import ChildHello, Order, Phase, PhaseKind, Reload, Status, StatusRequest
 
 OnProgress = Callable[[str, str, str], None]
@@ -65,7 +69,11 @@ class Tree:
         self._urls = urls
         self._started_ns = time.monotonic_ns()
         self._totals = {spec.engine_id: Totals() for model in models for spec in model.engines}
+        self._series = SeriesBooks(runtime, log)
+        own = self._series.own
+        self._recoveries = Recoveries(own.histograms(names.TIME_TO_DETECT), own.histograms(names.TIME_TO_RECOVER))
         self._kernel_kills = KernelKills()
+        self._state_lines = StateLines(log)
         self._changes: set[asyncio.Future[None]] = set()
         self._watch = Watch(int(settings.restart.hang_floor_s * 1e9))
         self.watcher: asyncio.Task[None] | None = None
@@ -91,6 +99,7 @@ class Tree:
             ops_fd=listeners[1].fileno(),
             parent_pid=os.getpid(),
             world=world,
+            series=self._series,
             notify=self._notify,
             log=log,
         )
@@ -119,6 +128,7 @@ class Tree:
                 await self.watcher
         self._orders.close()
         await self.plane.close()
+        self._series.close()
 
     def is_ready(self) -> bool:
         """Whether a request sent now would be served, whatever model it names."""
@@ -154,6 +164,8 @@ class Tree:
         return change
 
     def _notify(self, place: Place) -> None:
+        self._state_lines.look(place)
+        self._recoveries.look(place, time.monotonic_ns())
         self._on_progress(place.id, str(place.state), place.progress)
         for change in self._changes:
             if not change.done():
@@ -173,7 +185,7 @@ class Tree:
         return self.services.find(hello)
 
     def _greeting(self) -> list[msgspec.Struct]:
-        return [Phase(kind=self.phase), self.engines.membership]
+        return [Phase(kind=self.phase), self.engines.membership, *self.engines.chronicle.lately]
 
     def _asked(self, message: StatusRequest | Order, reply: Callable[[msgspec.Struct], object]) -> None:
         if isinstance(message, StatusRequest):
@@ -193,6 +205,7 @@ class Tree:
             totals=self._totals[spec.engine_id],
             kernel_kills=self._kernel_kills,
             log=self._log,
+            series=self._series.open(spec.engine_id, incarnation),
         )
 
     def status(self) -> dict[str, Any]:

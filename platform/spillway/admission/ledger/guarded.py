@@ -53,8 +53,13 @@ class GuardedLedger:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_asked: Callable[[float, bool], None] = lambda *_: None,
     ) -> None:
-        """Without a `url` there is no Redis, and each of `num_gateways` keeps its part. Raises ValueError."""
+        """Without a `url` there is no Redis, and each of `num_gateways` keeps its part. Raises ValueError.
+
+        `on_asked` hears how many seconds each question to Redis took, and whether there was an answer.
+        """
+        self._on_asked = on_asked
         self._log, self._clock, self._sleep, self._num_gateways = log, clock, sleep, num_gateways
         self._started = wall() - clock()
         """What turns monotonic seconds into those since 1970."""
@@ -112,9 +117,12 @@ class GuardedLedger:
         # From here on a settle finds it, whatever becomes of the answer.
         if known is None:
             self._open[claim.request_id] = held
+        asked_at = self._clock()
         try:
             answer = await self._shared.acquire(claim)
+            self._on_asked(self._clock() - asked_at, True)
         except AwayError as error:
+            self._on_asked(self._clock() - asked_at, False)
             self.counters["failures"] += 1
             held.learn(Event.NO_ANSWER if error.maybe_done else Event.NOT_DONE)
             return self._decide_here(claim, known or held)

@@ -33,6 +33,8 @@ PERIOD_S: Final = 0.1
 """Between changes, at least …"""
 PERIOD_STEPS: Final = 5
 """… and so many steps in which somebody decoded."""
+ENOUGH_STEPS: Final = 16
+"""For a mean: a request takes part in many more, and one prefill among five says nothing of what it will see."""
 CUT: Final = 0.95
 DEEPEST_CUT: Final = 0.5
 """Where even the median step is late, the cut is in proportion: the engine has become slower, or its work longer."""
@@ -145,10 +147,10 @@ class AdaptiveLimit:
         before = self.value
         base = max(self.least, min(self.value, float(in_flight)))
         trend = self._trend()
-        late = None if objective_s is None or not self._steps else _held_against(self._steps) / objective_s
+        late = _share_of(objective_s, self._steps)
         if in_flight > self.value:  # already lower than what is there: wait until that has ended, unless all is well
-            well = objective_s is not None and not self._yields and len(self._beyond) >= PERIOD_STEPS
-            if well and objective_s and _held_against(self._beyond) < COMFORT * objective_s:
+            beyond = None if self._yields or len(self._beyond) < PERIOD_STEPS else _share_of(objective_s, self._beyond)
+            if _is_well(beyond):
                 self.value = min(self.most, float(in_flight))
         elif self._preempted:
             self.value = max(self.least, base * CUT_PREEMPTED)
@@ -166,7 +168,7 @@ class AdaptiveLimit:
             self._beyond.clear()
 
     def _cut(self, objective_s: float | None) -> float:
-        durations = sorted(step.duration_s for step in self._steps)
+        durations = _pure(self._steps) or sorted(step.duration_s for step in self._steps)
         late = durations[len(durations) // 2] / objective_s if objective_s else 1.0
         return min(CUT, max(DEEPEST_CUT, 1.0 / late)) if late > 0.0 else CUT
 
@@ -189,8 +191,25 @@ class AdaptiveLimit:
         return sum(rows for rows, _ in best) / len(best)
 
 
+def _share_of(objective_s: float | None, steps: deque[_Step]) -> float | None:
+    """Return how much of the objective steps take; None if that is not known."""
+    return None if objective_s is None or not steps else _held_against(steps) / objective_s
+
+
+def _is_well(share: float | None) -> bool:
+    return share is not None and share < COMFORT
+
+
 def _held_against(steps: deque[_Step]) -> float:
     """Return what is held against the objective, of at least one step."""
-    durations = sorted(step.duration_s for step in steps if step.pure)
+    pure = _pure(steps)
     mean = sum(step.duration_s for step in steps) / len(steps)
-    return max(mean, durations[(9 * len(durations)) // 10]) if durations else mean
+    if not pure:
+        return mean
+    ninetieth = pure[(9 * len(pure)) // 10]
+    return max(mean, ninetieth) if len(steps) >= ENOUGH_STEPS else ninetieth
+
+
+def _pure(steps: deque[_Step]) -> list[float]:
+    """Return the durations of steps without prompt tokens, the shortest first."""
+    return sorted(step.duration_s for step in steps if step.pure)

@@ -12,3 +12,7 @@
 
 `python -m spillway.bench.simulation` prints a table, `--plots docs/plots` draws.
 """
+
+from spillway.bench.simulation.command import main
+
+__all__ = ["main"]
