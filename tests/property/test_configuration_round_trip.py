@@ -18,6 +18,8 @@ from spillway.configuration.values import Kind, Number, Perhaps, Several, Switch
 from spillway.settings import Settings
 
 PLAIN = {
+    "telemetry.baggage_keys": st.sampled_from(["user.segment", "team", "a-b_c"]),
+    "telemetry.currency": st.sampled_from(["EUR", "USD", "CHF"]),
     "device": st.sampled_from(["auto", "cpu", "cuda"]),
     "redis": st.sampled_from(["redis://h:1/2", "rediss://u:p@[::1]:7/0", "unix:///run/r.sock?db=1"]),
     "network.host": st.sampled_from(["127.0.0.1", "localhost", "::1", "127.5.5.5"]),

@@ -16,7 +16,7 @@ from spillway.errors import ConfigurationError, SpillwayError
 from spillway.settings import BrownoutStep, Settings, TenantSettings, TierSettings
 from spillway.supervisor.reload import TAKEN_OVER
 
-HASH = keys.declaration(keys.new_key(os.urandom))
+HASH = keys.declaration(keys.new_key(bytes))
 MODELS = """
 [models.chat]
 model = "demo"

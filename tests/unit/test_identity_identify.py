@@ -1,9 +1,9 @@
 """Who asks: tenants that are declared and stored, credentials of every kind, and one answer to all that are wrong."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from spillway.pool.contract import Refused
 from spillway.settings import AdmissionSettings, Settings, TenantSettings, TierSettings
 from spillway_wire.outcomes import Outcome
 
-ACME, GLOBEX, GONE = (keys.new_key(os.urandom) for _ in range(3))
+ACME, GLOBEX, GONE = (keys.new_key(Random(seed).randbytes) for seed in range(3))
 NOW = 1000.0
 DECLARED = Settings(
     tenants=(TenantSettings(tenant=Tenant(id="acme", tier="gold"), keys=(keys.declaration(ACME),)),),

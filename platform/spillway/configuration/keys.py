@@ -62,6 +62,10 @@ def _network(text: str) -> str | None:
     return None
 
 
+def _baggage_key(text: str) -> str | None:
+    return None if re.fullmatch(r"[A-Za-z0-9._-]+", text) else "a key of baggage, such as user.segment"
+
+
 def _currency(text: str) -> str | None:
     return None if re.fullmatch(r"[A-Z]{3}", text) else "three capital letters, such as EUR"
 
@@ -121,6 +125,7 @@ _LIMITS: Final[dict[str, Limits]] = {
     "telemetry.price_cached": (0, 1_000_000),
     "telemetry.price_output": (0, 1_000_000),
     "telemetry.currency": _currency,
+    "telemetry.baggage_keys": _baggage_key,
     "auth.jwt_leeway_s": (0, 600),
     "restart.backoff_base_s": (0.001, 3600),
     "restart.backoff_cap_s": (0.001, 3600),

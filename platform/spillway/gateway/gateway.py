@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from spillway.admission.admission import Admission
 from spillway.gateway.interrupt import Interruptible
@@ -48,14 +49,14 @@ class Gateway:
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
-        """Without `admission` everybody is anonymous and has no limits; load is refused all the same.
+        """Without `admission` everybody is anonymous, has no limits, and is let in whatever the load.
 
         Without `tracing` no trace is kept, and without `metrics` nobody reads what is counted.
         """
         self.settings = settings
         self.models = models
         self.pool = pool
-        self.admission = admission or Admission(settings, pool, clock=clock, wall=wall)
+        self.admission = admission or Admission(_letting_all_in(settings), pool, clock=clock, wall=wall)
         self.tracing = tracing or Tracing(lambda _: None, sampler=Sampler(0.0), clock=clock)
         self.metrics = metrics or RequestMetrics(SeriesPage(), LabelBook(None, most=0, other=names.OTHER))
         self.tally = tally
@@ -118,6 +119,10 @@ class Gateway:
                 return None
             longest = max(longest, state.max_model_len)
         return longest
+
+
+def _letting_all_in(settings: Settings) -> Settings:
+    return replace(settings, admission=replace(settings.admission, shed=False))
 
 
 def draining(phase: PhaseKind) -> Problem:
