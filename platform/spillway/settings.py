@@ -186,8 +186,6 @@ class TelemetrySettings:
     """In the state folder; the oldest make room."""
     max_age_s: float = 86_400.0
     """Likewise."""
-    content: bool = False
-    """Have prompts and answers in traces."""
     baggage_keys: tuple[str, ...] = ()
     """Entries of callers' baggage that become attributes."""
     price_input: float = 0.0

@@ -41,7 +41,6 @@ def trace_options(settings: TelemetrySettings) -> TraceOptions:
         ratio=settings.trace_ratio,
         max_traces=settings.max_traces,
         max_age_s=settings.max_age_s,
-        content=settings.content,
         baggage_keys=settings.baggage_keys,
     )
 

@@ -33,8 +33,6 @@ PERIOD_S: Final = 0.1
 """Between changes, at least …"""
 PERIOD_STEPS: Final = 5
 """… and so many steps in which somebody decoded."""
-ENOUGH_STEPS: Final = 16
-"""For a mean: a request takes part in many more, and one prefill among five says nothing of what it will see."""
 CUT: Final = 0.95
 DEEPEST_CUT: Final = 0.5
 """Where even the median step is late, the cut is in proportion: the engine has become slower, or its work longer."""
@@ -206,8 +204,7 @@ def _held_against(steps: deque[_Step]) -> float:
     mean = sum(step.duration_s for step in steps) / len(steps)
     if not pure:
         return mean
-    ninetieth = pure[(9 * len(pure)) // 10]
-    return max(mean, ninetieth) if len(steps) >= ENOUGH_STEPS else ninetieth
+    return max(mean, pure[(9 * len(pure)) // 10])
 
 
 def _pure(steps: deque[_Step]) -> list[float]:

@@ -36,8 +36,8 @@ def _of_level(level: Level, peak: float, *, is_far: bool) -> list[Promise]:
     what = level.name
     promises = [
         Promise(
-            what=f"{what}: goodput of the peak",
-            found=level.goodput / peak,
+            what=f"{what}: goodput of the peak, or of what was asked if that is less",
+            found=level.goodput / min(peak, level.offered),
             aim=GOODPUT[is_far],
             unit="%",
             at_least=True,
