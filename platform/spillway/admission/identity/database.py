@@ -58,8 +58,8 @@ class Database:
         self.path = path
         self._lock = threading.Lock()
         try:
-            # SQLite gives its other files (-wal, -shm) the permissions of this one. It is opened here only where it does
-            # not exist: closing any descriptor of a file drops this process's locks on it, those of its other
+            # SQLite gives its other files (-wal, -shm) the permissions of this one. It is opened here only where it is
+            # not there yet: closing any descriptor of a file drops this process's locks on it, those of its other
             # connections too, and then the next process to leave would believe to be the last and delete their log.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
