@@ -35,6 +35,10 @@ PATIENT: Final = (
 """A drill kills more in an hour than a healthy machine in a year: nothing is parked for it."""
 
 
+SETTLING_S: Final = 1.0
+"""What the first requests make a gateway open for good, such as the store of traces, is open after so long."""
+
+
 def variety(number: int) -> dict[str, Any]:
     """Return a request of every kind that must survive: seeds, penalties, logprobs, several choices, stop strings."""
     count = Count(7 * number + 3, 7 * number + 70)
@@ -98,6 +102,7 @@ class Drill:
         undisturbed = await self._answers(requests)
         if broken := [answer for answer in undisturbed if not answer.is_success]:
             raise RuntimeError(f"the undisturbed round failed: {broken[0]}")
+        await asyncio.sleep(SETTLING_S)
         before, recovered = await read_books(self._served), await self._num_recovered()
         for number in range(num_kills):
             await self._round(requests, undisturbed)
