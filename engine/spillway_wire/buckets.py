@@ -24,6 +24,11 @@ TIME_TO_FIRST_TOKEN: Final[Bounds] = (*GENAI_TIME_TO_FIRST_TOKEN, 20.0, 40.0, 80
 """Seconds; vLLM's, too."""
 TIME_PER_OUTPUT_TOKEN: Final[Bounds] = (*GENAI_TIME_PER_OUTPUT_TOKEN, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
 """Seconds; vLLM's, too."""
+SHORT_REQUEST: Final[Bounds] = (
+    *(0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.32, 0.4, 0.5, 0.64, 0.8),
+    *(1.0, 1.3, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 10.0),
+)
+"""Seconds. Limits of percentiles that objectives name (50, 100, 200 ms and so on), and four fifths of each."""
 STEP_DURATION: Final[Bounds] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds of one step of an engine."""
 BATCH: Final[Bounds] = tuple(float(2**power) for power in range(10))

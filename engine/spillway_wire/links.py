@@ -11,6 +11,7 @@ beats have named it and no output has come between and after them.
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Final
 
 import msgspec
 
@@ -36,6 +37,10 @@ _OVERTAKEN_BY_S = 0.05
 _FAREWELL_S = 1.0
 
 Wire = Connection[FromEngine]
+
+
+FRAMES_MALFORMED: Final = "malformed"
+FRAMES_LOST: Final = "lost"
 
 
 class LinkError(Exception):
@@ -72,6 +77,8 @@ class Links:
         self._words: str | None = None
         self._goodbye: str | None = None
         self._reason: str | None = None
+        self.on_dropped: Callable[[str, int], None] = lambda *_: None
+        """Told why frames are missing (`malformed`, `lost`), and how many."""
         self._timers: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.last_words: str | None = None
@@ -137,7 +144,7 @@ class Links:
     def _received(self, channel: Channel, message: FromEngine | Malformed) -> None:
         match message:
             case Malformed():
-                return  # of an output frame the gap tells; nothing else is missed
+                self.on_dropped(FRAMES_MALFORMED, 1)  # of an output frame the gap tells, too; nothing else is missed
             case Welcome():
                 if not self._greetings[channel].done():
                     self._greetings[channel].set_result(message)
@@ -170,6 +177,7 @@ class Links:
 
     def _lost(self, first: int, last: int) -> None:
         self._frames_lost = True
+        self.on_dropped(FRAMES_LOST, last - first + 1)
         self._goodbye = f"output frames {first} to {last} were lost"
         self._end(self._goodbye)
         self._finish()

@@ -70,12 +70,30 @@ TIME_PER_OUTPUT_TOKEN: Final = histogram(
 REQUESTS: Final = counter(
     "spillway_requests", "Requests by their one terminal outcome.", "model", "tier", "band", "endpoint", "outcome"
 )
-TENANT_REQUESTS: Final = counter("spillway_tenant_requests", "The same by tenant.", "tenant", "tier", "outcome")
+TENANT_REQUESTS: Final = counter(
+    "spillway_tenant_requests", "Requests of each tenant by outcome.", "tenant", "tier", "outcome"
+)
 BROKEN_STREAMS: Final = counter(
     "spillway_broken_streams",
     "Requests that failed after their first token: clients saw HTTP 200, and then an error.",
     *("model", "tier", "outcome"),
 )
+JUDGED_REQUESTS: Final = counter(
+    "spillway_judged_requests",
+    "Requests as objectives judge them, by verdict; what nobody knows of a dead gateway's has no tier and no kind.",
+    *("tier", "kind", "verdict"),
+)
+KINDS: Final = {"chat": "chat", "completions": "completions", "generate": "generate", "generate_batch": "batch"}
+"""Of an endpoint, the kind of call: the value of the label `kind`."""
+SHORT_REQUEST_DURATION: Final = histogram(
+    "spillway_short_request_duration_seconds",
+    "From arrival to last byte of complete short requests: at most 256 prompt tokens, at most 16 output tokens.",
+    "tier",
+    buckets=buckets.SHORT_REQUEST,
+    unit="seconds",
+)
+SHORT_PROMPT_TOKENS: Final = 256
+SHORT_OUTPUT_TOKENS: Final = 16
 ADMISSION_DECISIONS: Final = counter(
     "spillway_admission_decisions",
     "Requests let in or refused; the reason is the limit that was met, or the outcome where there is none.",
@@ -121,7 +139,7 @@ MODEL_TOKENS: Final = counter(
     "Tokens of requests; `cached` is the part of `input` that was found in a cache.",
     *("model", "type"),
 )
-TENANT_TOKENS: Final = counter("spillway_tenant_tokens", "The same by tenant.", "tenant", "type")
+TENANT_TOKENS: Final = counter("spillway_tenant_tokens", "Tokens of each tenant's requests.", "tenant", "type")
 TENANT_COST: Final = counter(
     "spillway_tenant_cost", "What tenants' tokens cost at the configured price.", "tenant", "currency"
 )
@@ -255,6 +273,7 @@ SCRAPE_DURATION: Final = histogram(
 
 METRICS: Final[tuple[Metric, ...]] = (
     *(REQUEST_DURATION, TIME_TO_FIRST_TOKEN, TIME_PER_OUTPUT_TOKEN, REQUESTS, TENANT_REQUESTS, BROKEN_STREAMS),
+    *(JUDGED_REQUESTS, SHORT_REQUEST_DURATION),
     *(ADMISSION_DECISIONS, PREDICTION_RATIO, RETRY_AFTER, QUEUE_TIME, REQUEST_PROMPT_TOKENS, REQUEST_OUTPUT_TOKENS),
     *(MODEL_TOKENS, TENANT_TOKENS, TENANT_COST, REDIS_ROUND_TRIP, REDIS_FAILURES),
     *(QUEUED_REQUESTS, IN_FLIGHT, BROWNOUT_LEVEL, LOAD_PRESSURE, SHEDDING_THRESHOLD, RETRY_BUDGET, PREDICTION_FACTOR),

@@ -48,12 +48,14 @@ async def _drains(served: Served) -> None:
     """SIGTERM while streams count: they are served to their end, and what comes after is refused as draining."""
     long = Count(1, 2).fields() | {"ignore_eos": True, "max_tokens": 1500}
     connections = [await served.connect() for _ in range(9)]
-    started = asyncio.Event()
+    begun = [asyncio.Event() for _ in connections[:-1]]
     streams = [
-        asyncio.ensure_future(stream(connection, long, on_text=lambda _: started.set()))
-        for connection in connections[:-1]
+        asyncio.ensure_future(stream(connection, long, on_text=lambda _, begun=begun: begun.set()))
+        for connection, begun in zip(connections, begun, strict=False)
     ]
-    await started.wait()
+    async with asyncio.timeout(60):
+        for each in begun:
+            await each.wait()  # a stream that the server has not begun with may be refused, too
     served.process.send_signal(signal.SIGTERM)
     late = connections[-1]
     while (refused := await late.exchange(post("/generate", {"prompt": "Hello", "max_tokens": 1}))).status == 200:

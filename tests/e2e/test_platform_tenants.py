@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -51,33 +52,46 @@ async def ask(served: Served, key: str | None) -> Reply:
         connection.close()
 
 
-async def until_status(served: Served, key: str | None, status: int) -> None:
-    """Ask until both gateways, as far as one can tell, answer with `status`."""
-    in_a_row = 0
+async def versions(served: Served) -> list[int]:
+    """Which version of the tenants each gateway knows, as the scrape says."""
+    scrape = (await served.ask_ops(get("/metrics"))).body.decode()
+    return [
+        int(float(found))
+        for found in re.findall(r"^spillway_gateway_tenants_version\{[^}]*\} (\S+)", scrape, re.MULTILINE)
+    ]
+
+
+async def change(served: Served, *arguments: str) -> str:
+    """Change tenants, and wait until both gateways know; return what the command printed, its last word a key."""
+    before = max(await versions(served))
+    said = await asyncio.to_thread(tenants, served, *arguments)
     async with asyncio.timeout(SEEN_WITHIN_S):
-        while in_a_row < 8:
-            reply = await ask(served, key)
-            in_a_row = in_a_row + 1 if reply.status == status else 0
+        while len(known := await versions(served)) < 2 or min(known) <= before:
+            pass  # asking takes its time
+    return said.split()[-1]
 
 
 def test_a_tenant_from_its_first_key_to_its_last(guarded: Served) -> None:
     async def live() -> None:
-        assert (await ask(guarded, None)).status == 200, "nobody is known yet: everybody may ask"
+        async def statuses(key: str | None) -> set[int]:
+            return {(await ask(guarded, key)).status for _ in range(4)}
 
-        first = tenants(guarded, "add", "acme", "--tier", "gold")
-        await until_status(guarded, None, 401)
-        await until_status(guarded, first, 200)
+        assert await statuses(None) == {200}, "nobody is known yet: everybody may ask"
+
+        first = await change(guarded, "add", "acme", "--tier", "gold")
+        assert await statuses(None) == {401}
+        assert await statuses(first) == {200}
         assert (await ask(guarded, "sk-spill-nobody")).json()["error"]["code"] == "invalid_api_key"
 
-        second = tenants(guarded, "key", "acme").split()[-1]
-        await until_status(guarded, second, 200)
+        second = await change(guarded, "key", "acme")
+        assert await statuses(second) == {200}
         key_id = first.removeprefix("sk-spill-").partition("-")[0]
-        tenants(guarded, "revoke", key_id)
-        await until_status(guarded, first, 401)
-        assert (await ask(guarded, second)).status == 200, "the other key of the tenant is as good as before"
+        await change(guarded, "revoke", key_id)
+        assert await statuses(first) == {401}
+        assert await statuses(second) == {200}, "the other key of the tenant is as good as before"
 
-        tenants(guarded, "revoke", "acme")
-        await until_status(guarded, second, 401)
+        await change(guarded, "revoke", "acme")
+        assert await statuses(second) == {401}
         async with asyncio.timeout(SEEN_WITHIN_S):
             while "acme" not in await asyncio.to_thread(tenants, guarded, "usage"):
                 pass  # it is written each second
@@ -88,19 +102,22 @@ def test_a_tenant_from_its_first_key_to_its_last(guarded: Served) -> None:
 
 def test_a_quota_holds_over_gateways_and_while_redis_is_away(guarded: Served) -> None:
     async def live() -> None:
-        key = tenants(guarded, "add", "bounded", "--rpm", "6", "--burst", "6").split()[-1]
-        await until_key_is_known(guarded, key)
+        key = await change(guarded, "add", "bounded", "--rpm", "6", "--burst", "6")
+        began = time.monotonic()
         replies = [await ask(guarded, key) for _ in range(20)]
+        more = (time.monotonic() - began) / 10  # one each ten seconds
+        # where the machine holds Redis up for too long, the gateway decides on its share, and says so
+        replies = [reply for reply in replies if "x-spillway-limiter" not in reply.headers]
         served = [reply for reply in replies if reply.status == 200]
         refused = [reply for reply in replies if reply.status == 429]
-        assert len(served) + len(refused) == 20
-        assert len(served) <= 7, "six at once, and one more each ten seconds"
+        assert len(served) + len(refused) == len(replies)
+        assert refused
+        assert len(served) <= 6 + more + 1
         assert all(reply.headers["x-spillway-limit"] == "requests_per_minute=6" for reply in refused)
         assert all(float(reply.headers["retry-after"]) >= 1 for reply in refused)
         assert {reply.headers["x-ratelimit-limit-requests"] for reply in replies} == {"6"}
 
-        free = tenants(guarded, "add", "ample", "--rpm", "600000").split()[-1]
-        await until_key_is_known(guarded, free)
+        free = await change(guarded, "add", "ample", "--rpm", "600000")
         redis = (await guarded.pool())["redis"]["pid"]
         os.kill(redis, signal.SIGSTOP)
         try:
@@ -113,17 +130,6 @@ def test_a_quota_holds_over_gateways_and_while_redis_is_away(guarded: Served) ->
         await guarded.until(lambda pool: pool["redis"]["state"] == "ready")
 
     asyncio.run(live())
-
-
-async def until_key_is_known(served: Served, key: str) -> None:
-    """Wait until all gateways know a key; asking for models costs no quota."""
-    in_a_row = 0
-    async with asyncio.timeout(SEEN_WITHIN_S):
-        while in_a_row < 8:
-            connection = await Connection.open(*served.api)
-            reply: Any = await connection.exchange(get("/v1/models", headers={"authorization": f"Bearer {key}"}))
-            connection.close()
-            in_a_row = in_a_row + 1 if reply.status == 200 else 0
 
 
 async def until_header(served: Served, key: str, name: str) -> str:

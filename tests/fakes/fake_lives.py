@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from spillway.telemetry.tracing.context import Parent
 from spillway.telemetry.tracing.facts import AttemptFacts, Life, RequestFacts, Strand
+from spillway.telemetry.tracing.gathering import notes_of
 from spillway.telemetry.tracing.steps import StepBook
 from spillway_wire.messages import Moment, MomentKind
 from spillway_wire.outcomes import Outcome
@@ -15,7 +17,8 @@ BEGAN_NS = 5_000 * MS
 LOST = ("exit by signal 9", "made no progress", "output was lost")
 
 
-def _book(ends: list[int]) -> StepBook:
+def book_of(ends: list[int]) -> StepBook:
+    """A book of steps, one after another, that ended then."""
     book = StepBook()
     at_ns = 0
     for step, end_ns in enumerate(sorted(ends), 1):
@@ -35,11 +38,11 @@ moments = st.builds(
 
 
 @st.composite
-def attempts(draw: Any, number: int) -> AttemptFacts:
+def attempts(draw: Any, number: int, life_ended_ns: int) -> AttemptFacts:
     """Anything: moments in any order, ends before starts, engines that nobody remembers."""
     end = draw(st.sampled_from([*LOST, "turned away", *Outcome]))
     ends = draw(st.one_of(st.none(), st.lists(times, max_size=6)))
-    return AttemptFacts(
+    tried = AttemptFacts(
         number=number,
         engine_id=f"engine-{draw(st.integers(0, 1))}",
         incarnation=draw(st.integers(1, 3)),
@@ -48,17 +51,20 @@ def attempts(draw: Any, number: int) -> AttemptFacts:
         end=str(end),
         lost=end in LOST,
         returned=end == "turned away",
-        moments=draw(st.lists(moments, max_size=12)),
-        steps=None if ends is None else _book(ends),
+        moments=tuple(draw(st.lists(moments, max_size=12))),
     )
+    if ends is None:
+        return tried
+    bounds = (tried.started_ns, tried.until_ns(life_ended_ns), life_ended_ns)
+    return msgspec.structs.replace(tried, steps=notes_of(book_of(ends), tried.moments, bounds))
 
 
 @st.composite
-def strands(draw: Any) -> Strand:
+def strands(draw: Any, life_ended_ns: int) -> Strand:
     count = draw(st.integers(0, 3))
     return Strand(
         queued_ns=draw(times),
-        attempts=tuple(draw(attempts(number)) for number in range(1, count + 1)),
+        attempts=tuple(draw(attempts(number, life_ended_ns)) for number in range(1, count + 1)),
         num_choices=draw(st.integers(1, 3)),
         tokens=draw(st.one_of(st.none(), st.integers(0, 100))),
     )
@@ -66,11 +72,12 @@ def strands(draw: Any) -> Strand:
 
 @st.composite
 def lives(draw: Any) -> Life:
+    ended_ns = draw(times)
     return Life(
         arrived_ns=draw(times),
-        ended_ns=draw(times),
-        strands=tuple(draw(st.lists(strands(), max_size=3))),
-        blocked=draw(st.lists(st.tuples(times, times), max_size=4)),
+        ended_ns=ended_ns,
+        strands=tuple(draw(st.lists(strands(ended_ns), max_size=3))),
+        blocked=tuple(draw(st.lists(st.tuples(times, times), max_size=4))),
     )
 
 

@@ -12,9 +12,8 @@ import pytest
 from spillway.telemetry.assembly import TraceOptions, Traces, open_traces
 from spillway.telemetry.trace_store.reader import StoreReader
 from spillway.telemetry.tracing.engine_spans import build_step
-from spillway.telemetry.tracing.ids import Ids
-from spillway.telemetry.tracing.span import Trace
 from spillway.telemetry.tracing.steps import StepSample
+from spillway.telemetry.tracing.trace import Trace
 from spillway_wire.messages import Load, StepOutput
 
 Open = Callable[..., Traces]
@@ -54,7 +53,7 @@ class Item:
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
 
-    def build(self, _: Ids) -> Trace:
+    def build(self) -> Trace:
         return self._trace
 
 
@@ -93,7 +92,7 @@ def test_a_collector_gets_whole_traces(
             if engine == 0:
                 world.die(entry)
         world.end(trace, entry)
-        expected = trace.build(Ids()).spans
+        expected = trace.build().spans
         traces.pipeline.offer(trace)
         wait_for(lambda: len(collector.spans) == len(expected))
         wait_for(lambda: traces.facts()["spans_exported"] == len(expected))
@@ -120,7 +119,7 @@ def many_links(number: int) -> Trace:
     output = StepOutput(sequence=1, step=1, started_ns=1, ended_ns=2, load=load, deltas=())
     sample = StepSample(engine_id="engine-0", incarnation=1, slow=False, output=output)
     links = [(bytes(15) + bytes([1 + n % 255]), n.to_bytes(8, "big")) for n in range(1, number + 1)]
-    return build_step(sample, links, model="demo", gateway="gateway-0", wall_offset_ns=0, ids=Ids())
+    return build_step(sample, links, model="demo", gateway="gateway-0", wall_offset_ns=0)
 
 
 @pytest.mark.parametrize("kind", ["GrpcCollector", "HttpCollector"])

@@ -4,14 +4,17 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spillway.telemetry.tracing.ids import Ids
+from spillway.telemetry.tracing.facts import AttemptFacts, Life, Strand
+from spillway.telemetry.tracing.gathering import notes_of
 from spillway.telemetry.tracing.span import Span, SpanKind
-from spillway.telemetry.tracing.spans import build
+from spillway.telemetry.tracing.spans import build, summarize
 from spillway.telemetry.tracing.timeline import tile, tile_strand, totals
+from spillway.telemetry.tracing.trace import Record, unfold
 from spillway_wire import trace_names as names
 
 WITH_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
@@ -34,7 +37,7 @@ def test_segments_tile_the_whole_of_any_life(fake_lives: ModuleType, data: Any) 
 @WITH_FIXTURE
 def test_spans_are_one_tree_without_orphans_or_negative_times(fake_lives: ModuleType, data: Any) -> None:
     facts = data.draw(fake_lives.requests())
-    spans = build(facts, Ids(b"seed")).spans
+    spans = build(facts)
     root, known = spans[0], {span.span_id: span for span in spans}
     assert len(known) == len(spans)
     assert root.kind is SpanKind.SERVER
@@ -53,7 +56,7 @@ def test_spans_are_one_tree_without_orphans_or_negative_times(fake_lives: Module
 @WITH_FIXTURE
 def test_children_of_a_request_with_one_prompt_tile_their_parents(fake_lives: ModuleType, data: Any) -> None:
     facts = data.draw(fake_lives.requests().filter(lambda facts: len(facts.life.strands) == 1))
-    spans = build(facts, Ids(b"seed")).spans
+    spans = build(facts)
     assert covered(spans, spans[0]) == spans[0].end_ns - spans[0].start_ns
     for span in spans:
         if span.name == names.ATTEMPT:
@@ -63,9 +66,45 @@ def test_children_of_a_request_with_one_prompt_tile_their_parents(fake_lives: Mo
 @given(data=st.data())
 @WITH_FIXTURE
 def test_times_in_attributes_add_up(fake_lives: ModuleType, data: Any) -> None:
-    root = build(data.draw(fake_lives.requests()), Ids(b"seed")).spans[0]
+    root = build(data.draw(fake_lives.requests()))[0]
     spent = [value for key, value in root.attributes.items() if key.startswith(names.TIME_IN)]
     assert sum(value for value in spent if isinstance(value, float)) == pytest.approx(root.duration_s, abs=1e-6)
+
+
+@given(data=st.data())
+@WITH_FIXTURE
+def test_a_record_gives_the_same_spans_whenever_it_is_read(fake_lives: ModuleType, data: Any) -> None:
+    facts = data.draw(fake_lives.requests())
+    record: Record = msgspec.msgpack.decode(msgspec.msgpack.encode(facts), type=Record)
+    assert record == facts
+    assert unfold(record) == build(facts)
+    summary, root = summarize(facts), build(facts)[0]
+    assert (summary.started_ns, summary.duration_s, summary.name) == (root.start_ns, root.duration_s, root.name)
+
+
+@given(data=st.data())
+@WITH_FIXTURE
+def test_notes_answer_as_the_book_of_steps_would(fake_lives: ModuleType, data: Any) -> None:
+    book = fake_lives.book_of(data.draw(st.lists(fake_lives.times, max_size=12)))
+    began_ns, ended_ns = sorted((data.draw(fake_lives.times), data.draw(fake_lives.times)))
+    moments = tuple(sorted(data.draw(st.lists(fake_lives.moments, max_size=12)), key=lambda pair: pair[1].at_ns))
+    tried = AttemptFacts(
+        number=1,
+        engine_id="engine-0",
+        incarnation=1,
+        started_ns=began_ns,
+        ended_ns=ended_ns,
+        end="exit by signal 9",
+        lost=data.draw(st.booleans()),
+        moments=moments,
+        steps=notes_of(book, moments, (began_ns, ended_ns, ended_ns)),
+    )
+    life = Life(arrived_ns=began_ns, ended_ns=ended_ns, strands=(Strand(queued_ns=began_ns, attempts=(tried,)),))
+    for segment in tile(life):
+        if segment.attempt is not None:
+            after, before = book.sums(segment.end_ns), book.sums(segment.start_ns)
+            assert tried.steps is not None
+            assert tried.steps.between(segment.start_ns, segment.end_ns) == (after[0] - before[0], after[1] - before[1])
 
 
 def covered(spans: tuple[Span, ...], parent: Span) -> int:

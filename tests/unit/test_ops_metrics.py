@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from spillway.ops.status_families import families, families_of_silence
 from spillway.telemetry.metrics.exposition import Exposition
 from spillway_wire.outcomes import Outcome
+from spillway_wire.plane import ExitCause
 from spillway_wire.tally import COUNTERS
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -86,7 +87,22 @@ def test_the_facts_of_a_beat_are_gauges_of_that_gateway_and_those_of_a_model_bea
     assert value(found, "gateway_wait_p99_seconds", gateway="gateway-0") == 0.5
     assert value(found, "gateway_pressure", gateway="gateway-0", model="llama-3.1") == 0.75
     assert value(found, "gateway_loop_lag_seconds", gateway="gateway-0") == 0.0015  # a name that is taken stays so
-    assert len([name for name, _ in found if name.startswith("spillway_gateway_")]) == 5
+    names = {name for name, _ in found if name.startswith("spillway_gateway_")}
+    assert len(names - {"spillway_gateway_restarts_total"}) == 5
+
+
+def test_every_cause_of_a_restart_is_there_from_the_start(fake_supervisor: ModuleType) -> None:
+    found = samples(fake_supervisor.status(engines=[fake_supervisor.engine(restarts={"hang": 2})]))
+    for cause in ExitCause:
+        assert value(found, "engine_restarts_total", **ENGINE, cause=cause.value) == (2 if cause == "hang" else 0)
+        assert value(found, "gateway_restarts_total", gateway="gateway-0", cause=cause.value) == 0
+
+
+def test_facts_of_engines_bear_the_name_of_the_engine(fake_supervisor: ModuleType) -> None:
+    facts = {"engine_limit.engine-1": 8.0, "step_per_token_s.engine-1": 0.5}
+    found = samples(fake_supervisor.status(gateways=[fake_supervisor.gateway(facts=facts)]))
+    assert value(found, "gateway_engine_limit", gateway="gateway-0", engine="engine-1") == 8
+    assert value(found, "gateway_step_per_token_seconds", gateway="gateway-0", engine="engine-1") == 0.5
 
 
 def test_what_a_gateway_that_is_gone_left_open_is_a_gap_in_the_books(fake_supervisor: ModuleType) -> None:

@@ -17,7 +17,7 @@ from spillway.pool.queue import DrainRate, Line, WaitingQueue
 from spillway.pool.router import SHARE_TOKENS, Candidate, Need, choose, score
 from spillway.pool.suspects import Judgement, Quarantine, fingerprint, strike
 from spillway_wire.links import LinkError
-from spillway_wire.messages import Capacity, Exactness, Load, Welcome
+from spillway_wire.messages import Capacity, Delta, Exactness, Load, Welcome
 from spillway_wire.plane import EngineStatus, Member, Membership, ServedModel
 from spillway_wire.sampling import SamplingParams
 from spillway_wire.states import IllegalTransitionError
@@ -227,7 +227,8 @@ def test_a_token_after_the_third_strike_begins_anew() -> None:
     for _ in range(3):
         strike(request, POLICIES)
     assert request.alone
-    request.choices[0].token_ids.append(1)
+    request.begin_attempt("engine-0", 1, 0.0)
+    request.accept(Delta(request_id="x", attempt=1, choice=0, position=0, token_ids=(1,)))
     assert strike(request, POLICIES) is Judgement.RESUME
     assert (request.strikes, request.alone) == (1, False)
 

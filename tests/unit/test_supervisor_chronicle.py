@@ -11,7 +11,6 @@ from spillway.supervisor.lifecycle import Event
 from spillway.supervisor.state_lines import StateLines
 from spillway.telemetry.restarts import RestartTraces
 from spillway.telemetry.tracing.engine_spans import build_life
-from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.span import StatusCode
 from spillway_wire import trace_names as names
 from spillway_wire.plane import EngineLife, EngineStatus, ExitCause
@@ -154,10 +153,10 @@ def test_ops_makes_one_trace_of_a_story_however_often_it_is_told(life: EngineLif
     first.received(life)
     first.received(life)
     assert len(offered) == 1
-    trace = offered[0].build(Ids())
+    trace = offered[0].build()
     stored.add(trace.summary.trace_id)
     make().received(life)  # the next ops process hears it again
-    assert offered[1].build(Ids()) is None
+    assert offered[1].build() is None
 
 
 def test_every_change_of_state_is_a_line(fake_runs: ModuleType) -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from spillway.telemetry.export.variables import ExportError, Protocol, export_settings, resource_attributes
 from spillway.telemetry.pipeline import Pipeline
-from spillway.telemetry.tracing.ids import Ids
-from spillway.telemetry.tracing.span import Trace
+from spillway.telemetry.tracing.trace import Trace
 
 
 class Kept:
@@ -35,12 +34,12 @@ class Kept:
 
 
 class Broken:
-    def build(self, _: Ids) -> Trace | None:
+    def build(self) -> Trace | None:
         raise KeyError("a fault of ours")
 
 
 class Nothing:
-    def build(self, _: Ids) -> Trace | None:
+    def build(self) -> Trace | None:
         return None
 
 

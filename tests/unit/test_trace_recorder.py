@@ -8,7 +8,6 @@ import pytest
 
 from spillway.admission.contract import Objective
 from spillway.pool.contract import Refused
-from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.sampling import Kept
 from spillway_wire import trace_names as names
 from spillway_wire.outcomes import Outcome
@@ -39,7 +38,7 @@ def test_a_thousand_recovered_requests_have_whole_traces_though_the_wall_clock_g
     assert len(offered) == 1_000
     for number, item in enumerate(offered):
         assert item.kept is Kept.RECOVERED
-        trace = item.build(Ids())
+        trace = item.build()
         spans, root = trace.spans, trace.spans[0]
         known = {span.span_id for span in spans}
         tried = [span for span in spans if span.name == names.ATTEMPT]
@@ -55,7 +54,7 @@ def test_a_thousand_recovered_requests_have_whole_traces_though_the_wall_clock_g
 
 
 def test_a_request_is_recorded_whole(world: Any) -> None:
-    trace = world.complete("r1").build(Ids())
+    trace = world.complete("r1").build()
     root = trace.spans[0]
     expected = {
         names.TENANT: "acme",
@@ -89,7 +88,7 @@ def test_every_bad_end_has_a_trace(world: Any, outcome: Outcome, submitted: bool
     entry = world.submit(trace) if submitted else None
     refused = Refused(outcome, "no", limit="max=1", measured="2")
     world.end(trace, entry, refused)
-    root = trace.build(Ids()).spans[0]
+    root = trace.build().spans[0]
     assert root.attributes["error.type"] == outcome.value
     assert root.attributes[names.LIMIT] == "max=1"
     assert root.end_ns > root.start_ns
@@ -107,14 +106,14 @@ def test_a_missed_objective_is_kept(traced: ModuleType, ttft_s: float, tpot_s: f
     world.token(entry, last=True)
     world.end(trace, entry)
     assert trace.kept is Kept.OBJECTIVE
-    assert trace.build(Ids()).spans[0].attributes[names.OBJECTIVE_MISSED] is True
+    assert trace.build().spans[0].attributes[names.OBJECTIVE_MISSED] is True
 
 
 def test_the_callers_trace_goes_on_and_its_answer_says_where(traced: ModuleType) -> None:
     world = traced.World(ratio=0.0, baggage_keys=("team",))
     trace = world.begin("r1", (b"traceparent", GOOD), (b"tracestate", b"a=1"), (b"baggage", b"team=blue,secret=x"))
     world.end(trace, world.submit(trace))
-    root = trace.build(Ids()).spans[0]
+    root = trace.build().spans[0]
     assert trace.kept is Kept.PARENT
     assert trace.exemplar == root.trace_id.hex() == "0af7651916cd43dd8448eb211c80319c"
     assert root.trace_state == "a=1"
@@ -135,7 +134,7 @@ def test_waits_for_the_client_are_noted_and_bounded(world: Any) -> None:
     trace.sent(10, 0.0001)
     world.end(trace, entry)
     assert len(trace.blocked) == 64
-    root = trace.build(Ids()).spans[0]
+    root = trace.build().spans[0]
     assert root.attributes[names.BLOCKED_S] == pytest.approx(1.0)
     assert root.attributes[f"{names.TIME_IN}send"] > 1.0
 
@@ -144,11 +143,11 @@ def test_contents_are_there_only_if_they_were_given(world: Any) -> None:
     trace = world.begin("r1")
     trace.contents('[{"role":"user"}]', '[{"role":"assistant"}]')
     world.end(trace, None)
-    assert trace.build(Ids()).spans[0].attributes["gen_ai.input.messages"] == '[{"role":"user"}]'
+    assert trace.build().spans[0].attributes["gen_ai.input.messages"] == '[{"role":"user"}]'
 
 
 def test_a_sampled_step_links_the_requests_of_this_gateway(traced: ModuleType) -> None:
     world = traced.World(step_every=2)
     trace = world.complete("r1")
-    steps = [item.build(Ids()) for item in world.offered if item is not trace]
+    steps = [item.build() for item in world.offered if item is not trace]
     assert [link.span_id for step in steps for link in step.spans[0].links] == [trace.span_id]

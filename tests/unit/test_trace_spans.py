@@ -3,14 +3,15 @@
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 
 from spillway.telemetry.tracing.context import Parent
 from spillway.telemetry.tracing.facts import AttemptFacts, Life, RequestFacts, Strand
-from spillway.telemetry.tracing.ids import Ids
+from spillway.telemetry.tracing.gathering import notes_of
 from spillway.telemetry.tracing.span import Span, StatusCode
-from spillway.telemetry.tracing.spans import build
 from spillway.telemetry.tracing.steps import StepBook
+from spillway.telemetry.tracing.trace import Trace
 from spillway_wire import trace_names as names
 from spillway_wire.messages import MomentKind
 from spillway_wire.outcomes import Outcome
@@ -32,7 +33,12 @@ def attempt(moments: Any, **changes: Any) -> AttemptFacts:
         "lost": False,
         "moments": moments,
     }
-    return AttemptFacts(**facts | changes)
+    book: StepBook | None = changes.pop("steps", None)
+    made = AttemptFacts(**facts | changes)
+    if book is None:
+        return made
+    bounds = (made.started_ns, made.until_ns(made.started_ns), made.started_ns)
+    return msgspec.structs.replace(made, steps=notes_of(book, moments, bounds))
 
 
 def request(*attempts: AttemptFacts, ended_ms: int = 110, num_choices: int = 1, **changes: Any) -> RequestFacts:
@@ -66,7 +72,7 @@ SIMPLE = ((K.QUEUED, 21), (K.SCHEDULED, 30), (K.PREFILL_CHUNK, 31), (K.FIRST_TOK
 
 
 def test_a_request_that_completes(told: Any) -> None:
-    spans = build(request(attempt(told(*SIMPLE, value=7))), Ids()).spans
+    spans = Trace.of_request(request(attempt(told(*SIMPLE, value=7)))).spans
     assert tree(spans) == [
         ("chat demo", 0, 110),
         ("admission", 0, 10),
@@ -95,7 +101,7 @@ def test_a_request_whose_engine_died(told: Any) -> None:
         engine_id="engine-1",
         started_ns=75 * MS,
     )
-    trace = build(request(first, second), Ids())
+    trace = Trace.of_request(request(first, second))
     assert tree(trace.spans) == [
         ("chat demo", 0, 110),
         ("admission", 0, 10),
@@ -125,7 +131,7 @@ def test_a_hang_is_a_stall_from_the_last_step_on(told: Any) -> None:
     for step, end in enumerate((50, 55, 60), 1):
         book.note((end - 5) * MS, end * MS, step, 4)
     hung = attempt(told(*SIMPLE[:4]), ended_ns=2_060 * MS, end="made no progress", lost=True, steps=book)
-    spans = build(request(hung, ended_ms=2_100), Ids()).spans
+    spans = Trace.of_request(request(hung, ended_ms=2_100)).spans
     assert ("decode", 50, 60) in tree(spans)
     assert ("stalled", 60, 2_060) in tree(spans)
     decode = next(span for span in spans if span.name == "decode")
@@ -143,7 +149,7 @@ def test_a_preempted_request_is_computed_again(told: Any) -> None:
         (K.PREFILL_CHUNK, 80),
         (K.LAST_TOKEN, 95),
     )
-    spans = build(request(attempt(moments, steps=book)), Ids()).spans
+    spans = Trace.of_request(request(attempt(moments, steps=book))).spans
     assert tree(spans)[4:] == [
         ("queue", 20, 30),
         ("prefill", 30, 50),
@@ -157,13 +163,13 @@ def test_a_preempted_request_is_computed_again(told: Any) -> None:
 
 def test_a_client_that_does_not_read_gets_the_time_after_the_last_token(told: Any) -> None:
     blocked = ((60 * MS, 65 * MS), (90 * MS, 104 * MS))
-    spans = build(request(attempt(told(*SIMPLE)), blocked=blocked), Ids()).spans
+    spans = Trace.of_request(request(attempt(told(*SIMPLE)), blocked=blocked)).spans
     assert tree(spans)[-2:] == [("send", 100, 104), ("tail", 104, 110)]
 
 
 def test_choices_count_as_the_furthest_of_them(told: Any) -> None:
     moments = told(*SIMPLE) + told((K.QUEUED, 21), (K.SCHEDULED, 60), (K.FIRST_TOKEN, 70), (K.LAST_TOKEN, 90), choice=1)
-    spans = build(request(attempt(moments), num_choices=2), Ids()).spans
+    spans = Trace.of_request(request(attempt(moments), num_choices=2)).spans
     assert tree(spans)[4:7] == [("queue", 20, 30), ("prefill", 30, 50), ("decode", 50, 100)]
     assert {event.attributes.get(names.CHOICE) for event in spans[6].events} == {None, 1}
 
@@ -171,7 +177,7 @@ def test_choices_count_as_the_furthest_of_them(told: Any) -> None:
 def test_what_an_engine_hands_back_waits_in_the_queue_again(told: Any) -> None:
     first = attempt([], ended_ns=40 * MS, end="turned away", returned=True)
     second = attempt(told((K.SCHEDULED, 60), (K.FIRST_TOKEN, 70), (K.LAST_TOKEN, 80)), number=2, started_ns=50 * MS)
-    assert tree(build(request(first, second), Ids()).spans)[3:8] == [
+    assert tree(Trace.of_request(request(first, second)).spans)[3:8] == [
         ("attempt", 20, 40),
         ("queue", 20, 40),
         ("queue", 40, 50),
@@ -183,7 +189,7 @@ def test_what_an_engine_hands_back_waits_in_the_queue_again(told: Any) -> None:
 def test_a_refused_request_is_admission_and_says_why() -> None:
     life = Life(arrived_ns=0, ended_ns=3 * MS)
     facts = request(outcome=Outcome.OVERLOADED, life=life, limit="ttft=2s", measured="5 s", message="too much to do")
-    root, admission = build(facts, Ids()).spans
+    root, admission = Trace.of_request(facts).spans
     assert admission.name == "admission"
     assert root.status is StatusCode.ERROR
     assert root.message == "too much to do"
@@ -193,7 +199,7 @@ def test_a_refused_request_is_admission_and_says_why() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.INVALID, Outcome.CLIENT_GONE, Outcome.QUOTA, Outcome.SLOW_READER])
 def test_what_the_client_did_is_no_error_of_the_server(outcome: Outcome) -> None:
-    root = build(request(outcome=outcome, message="said of the prompt"), Ids()).spans[0]
+    root = Trace.of_request(request(outcome=outcome, message="said of the prompt")).spans[0]
     assert root.status is StatusCode.UNSET
     assert root.message == ""
     assert root.attributes["error.type"] == outcome.value
@@ -205,7 +211,7 @@ def test_the_server_span_goes_on_from_its_caller_and_has_the_conventions_names()
     facts = request(
         parent=parent, params=params, prompt_tokens=5, output_tokens=8, cached_tokens=0, finish_reasons=("stop",)
     )
-    root = build(facts, Ids()).spans[0]
+    root = Trace.of_request(facts).spans[0]
     assert (root.parent_id, root.trace_state) == (b"\x07" * 8, "vendor=x")
     expected = {
         "gen_ai.operation.name": "chat",
@@ -232,7 +238,7 @@ def test_several_prompts_have_their_own_spans_and_share_the_ends(told: Any) -> N
         for last in (80, 100)
     )
     facts = request(endpoint="generate_batch", life=Life(arrived_ns=0, ended_ns=110 * MS, strands=strands))
-    spans = build(facts, Ids()).spans
+    spans = Trace.of_request(facts).spans
     assert [span.attributes[names.PROMPT] for span in spans if span.name == "attempt"] == [0, 1]
     assert [name for name, _, _ in tree(spans)].count("tail") == 1
     assert tree(spans)[:3] == [("generate_content demo", 0, 110), ("admission", 0, 10), ("tail", 100, 110)]

@@ -10,7 +10,8 @@ import pytest
 from spillway.telemetry.trace_store.reader import StoreReader, Which
 from spillway.telemetry.trace_store.schema import connect
 from spillway.telemetry.trace_store.writer import StoreWriter
-from spillway.telemetry.tracing.span import Span, SpanEvent, SpanLink, Trace, TraceKind, TraceSummary
+from spillway.telemetry.tracing.span import Span, SpanEvent, SpanLink, TraceKind, TraceSummary
+from spillway.telemetry.tracing.trace import Spans, Trace
 
 SECOND = 1_000_000_000
 
@@ -51,7 +52,7 @@ def trace(number: int, *, kind: TraceKind = TraceKind.REQUEST, **changes: Any) -
         events=(SpanEvent(name="e", at_ns=1),),
         links=(SpanLink(trace_id=trace_id, span_id=span_id),),
     )
-    return Trace(summary=TraceSummary(**facts | changes), spans=(span,))
+    return Trace(TraceSummary(**facts | changes), Spans((span,)))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final, Protocol
 
+import msgspec
+
 
 class Band(IntEnum):
     """How important a request is, the most important first: a lower band waits for a higher one, down to its floor."""
@@ -44,8 +46,7 @@ class Kind(StrEnum):
     BATCH = "batch"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
+class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """What a tier promises for a request that was admitted; times in seconds."""
 
     ttft_s: float
@@ -221,8 +222,7 @@ class Ledger(Protocol):
 # ---- load ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One request as the door sees it. Before it is tokenized, counts are what is known without: lower bounds."""
 
     request_id: str
@@ -246,8 +246,7 @@ class Ask:
     """How often the client has tried before, as it says (`x-stainless-retry-count`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """When a request would get its first token, in seconds from now, before and after correction."""
 
     queue_s: float

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from spillway.admission.contract import Ask, Prediction
 from spillway.admission.load.calibration import Calibrations
 from spillway.admission.load.lengths import OutputLengths
@@ -46,8 +48,7 @@ NOTHING_KNOWN: Final = Prediction(queue_s=0.0, prefill_s=0.0, kv_s=0.0, factor=1
 """What is returned for a request that was admitted without a prediction."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
+class _Arrival(msgspec.Struct, frozen=True):
     by_appointment: bool
     level: int
     admitted_level: bool
@@ -110,7 +111,7 @@ class ModelDoor:
         """Refuse what has no chance, by lower bounds; `most_prompt_tokens`: an upper bound of its prompt, if known."""
         arrival = self._arrive(ask, now)
         refused = self._guard(ask, arrival, now) or self._full(ask, load, now)
-        if refused is None:
+        if refused is None and not _is_clear(ask, load):
             verdict = self._judge(ask, arrival, load, now, most_prompt_tokens)
             refused = verdict if isinstance(verdict, Refused) else None
         if refused is None:
@@ -327,6 +328,13 @@ class ModelDoor:
             "returns_expected": self.bookings.num_open,
             "returns_claimed_share": self.bookings.claimed_share,
         }
+
+
+def _is_clear(ask: Ask, load: ModelLoad) -> bool:
+    """Whether it would begin at once: then `confirm` says all that there is to say."""
+    if load.resumed or any(load.waiting.values()):
+        return False
+    return any(engine.free_slots >= ask.sequences for engine in load.engines)
 
 
 def _alone_s(prompt_tokens: int, load: ModelLoad) -> float:

@@ -71,6 +71,11 @@ class Visitor:
             check_band(self.caller, self.band)
         self.objective = _objective(self._admission, self.caller, self.band)
 
+    @property
+    def is_brownout(self) -> bool:
+        """Whether some get less than they wish, at this moment."""
+        return self._admission.door.brownout(self.model, self._admission.clock()).level > 0
+
     def degrade(self, wish: Wish) -> Degraded:
         """Return what it gets of its wish at the brownout of this moment, and tell in the headers."""
         admission = self._admission

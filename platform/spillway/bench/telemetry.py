@@ -17,12 +17,11 @@ from spillway.pool.contract import Work
 from spillway.pool.journal import Journal
 from spillway.pool.ticket import PoolTicket
 from spillway.telemetry.trace_store.writer import StoreWriter
-from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.recorder import RequestTrace, TokenCounts
 from spillway.telemetry.tracing.sampling import Sampler
 from spillway.telemetry.tracing.shared import Buildable, Tracing
-from spillway.telemetry.tracing.span import Trace
 from spillway.telemetry.tracing.steps import StepBooks
+from spillway.telemetry.tracing.trace import Trace
 from spillway_wire.messages import Delta, Load, Moment, MomentKind, StepOutput
 from spillway_wire.outcomes import Outcome
 from spillway_wire.sampling import SamplingParams
@@ -118,9 +117,9 @@ def pure(requests: int, tokens: int) -> dict[str, float]:
     never = Tracing(offered.append, sampler=Sampler(0.0))
     found["loop_left_out_us"] = _per_request_us(requests, lambda n: _record(never, tickets[n], counts, 0))
     records = [_record(kept, ticket, counts, 0) for ticket in tickets]
-    ids, traces = Ids(), list[Trace]()
-    found["thread_build_us"] = _per_request_us(requests, lambda n: records[n].build(ids))
-    traces = [record.build(ids) for record in records]
+    traces = list[Trace]()
+    found["thread_build_us"] = _per_request_us(requests, lambda n: records[n].build())
+    traces = [record.build() for record in records]
     found["thread_store_us"] = _store_us(traces)
     found["spans"] = float(len(traces[0].spans))
     found["step_note_us"] = _step_us()

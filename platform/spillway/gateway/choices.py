@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from spillway.gateway.models import Model
 from spillway.pool.contract import Piece
@@ -12,8 +13,7 @@ from spillway_wire.messages import PositionLogprobs
 from spillway_wire.outcomes import FinishReason
 
 
-@dataclass(frozen=True, slots=True)
-class TokenEntry:
+class TokenEntry(msgspec.Struct, frozen=True):
     """A token that can be seen in the text, with its log-probabilities."""
 
     offset: int
@@ -21,8 +21,7 @@ class TokenEntry:
     logprobs: PositionLogprobs
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """What can now be shown of a choice."""
 
     text: str

@@ -50,6 +50,8 @@ def tell(
         cached_tokens=0 if counts is None else counts.cached_tokens or 0,
         output_tokens=0 if counts is None else counts.output_tokens,
         predicted_ttft_s=None if visitor is None else visitor.predicted_ttft_s,
+        ttft_objective_s=None if visitor is None else visitor.objective.ttft_s,
+        missed=trace.missed,
         trace_id=None if trace.kept is None else trace.exemplar,
     )
     gateway.metrics.finished(record)

@@ -1,10 +1,10 @@
 """What all requests of a gateway share."""
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Final
 
 from spillway.admission.admission import Admission
 from spillway.gateway.interrupt import Interruptible
@@ -13,6 +13,7 @@ from spillway.gateway.problems import Problem
 from spillway.pool.contract import ModelState, Pool
 from spillway.settings import Settings
 from spillway.telemetry.metrics.requests import RequestMetrics
+from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.sampling import Sampler
 from spillway.telemetry.tracing.shared import Tracing
 from spillway_wire import names
@@ -24,10 +25,11 @@ from spillway_wire.tally import TallyWriter
 
 Log = Callable[..., None]
 """Writes one event for the operator: its name, and fields. Prompts and outputs are never among them."""
+_IDS: Final = Ids()
 
 
 def _new_id() -> str:
-    return uuid.uuid4().hex
+    return _IDS.trace_id().hex()
 
 
 class Gateway:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from spillway.gateway.problems import invalid
 
@@ -12,8 +13,7 @@ _BETWEEN_BYTES: Final = (b"x-stainless-read-timeout", b"x-stainless-timeout")
 """What OpenAI's clients send of their own accord (Python's, JavaScript's)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """Seconds from the request's arrival."""
 
     whole_s: float

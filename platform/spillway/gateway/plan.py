@@ -1,16 +1,16 @@
 """What every endpoint makes of its request before the rest is the same for all: the plan of one answer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from spillway.gateway.choices import ChoiceText, Part
 from spillway.gateway.models import Model
 from spillway.gateway.schema import SamplingFields
 
 
-@dataclass(frozen=True, slots=True)
-class TextPrompt:
+class TextPrompt(msgspec.Struct, frozen=True):
     """A prompt that is still text."""
 
     text: str
@@ -21,8 +21,7 @@ class TextPrompt:
 Prompt = TextPrompt | list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Tokens of a whole answer."""
 
     prompt_tokens: int
@@ -50,8 +49,7 @@ class Form(Protocol):
         """Write an answer that is not streamed, as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """What is the same in every chunk of an answer."""
 
     request_id: str
@@ -61,8 +59,7 @@ class Head:
     tier: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One answer to be: what to generate from, how, and in which form."""
 
     request: SamplingFields

@@ -140,6 +140,8 @@ class Preparation:
     def _soft_plan(self, request: SamplingFields, model: Model) -> Plan:
         generation = self._gateway.settings.generation
         plan = self._endpoint.plan(request, model, generation)
+        if not self._visitor.is_brownout:
+            return plan
         less = softened(plan, self._visitor)
         return plan if less is None else self._endpoint.plan(less, model, generation)
 

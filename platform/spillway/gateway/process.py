@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class GatewayProcess:
     """Ties the parts together: link, pool, models, application, server."""
 
-    def __init__(self, child: Child, log: Callable[..., None]) -> None:
+    def __init__(self, child: Child, log: EventLog) -> None:
         self._child = child
         self._log = log
         self._settings = child.runtime.read_settings()
@@ -103,6 +103,7 @@ class GatewayProcess:
             log=self._log,
             observer=ears,
             on_step=signals.tracing.note_step,
+            on_dropped=signals.dropped_frames,
             on_recovery=lambda _: self._tally.add(RECOVERIES),
             on_quarantine=self._tell_quarantined,
         )

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
+
+import msgspec
 
 from spillway.pool.contract import Piece, Ticket
 from spillway_wire.outcomes import Outcome
@@ -78,7 +79,7 @@ class Tickets:
         end: Exception | None = None
         try:
             async for piece in ticket:
-                await self._unread.put(replace(piece, choice=first + piece.choice))
+                await self._unread.put(msgspec.structs.replace(piece, choice=first + piece.choice))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the one who iterates raises it

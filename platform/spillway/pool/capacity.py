@@ -9,13 +9,13 @@ was sent after that is not yet in the load, so it is debited here until it is::
 """
 
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from spillway_wire.messages import STANDING_CREDITS, Capacity, Load
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """An engine's load with the debits. Counts are of this moment's best knowledge."""
 
     sequences: int
@@ -25,8 +25,7 @@ class Estimate:
     """Prompt tokens that are still to be computed there."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Debit:
+class _Debit(msgspec.Struct, frozen=True):
     number: int
     sequences: int
     blocks: int

@@ -5,8 +5,9 @@ sees an engine; what it sees of a crash is a pause.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from spillway.admission.contract import Band
 from spillway.admission.load.model_load import ModelLoad
@@ -16,8 +17,7 @@ from spillway_wire.outcomes import Outcome
 from spillway_wire.sampling import SamplingParams
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(msgspec.Struct, frozen=True, kw_only=True):
     """One request for one prompt, complete: whoever has this can serve it, on any engine and again."""
 
     request_id: str
@@ -44,8 +44,7 @@ class Work:
     cache_salt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """What one step added to one choice: in order of position, nothing twice, nothing missing."""
 
     choice: int
@@ -108,8 +107,7 @@ class Ticket(Protocol):
         """The engines that have worked on it, in order; more than one after a crash."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelState:
+class ModelState(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway knows of one model's engines now."""
 
     name: str

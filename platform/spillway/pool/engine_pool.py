@@ -42,10 +42,12 @@ class EnginePool:
         on_quarantine: Callable[[Quarantined], None] = lambda _: None,
         observer: PoolObserver | None = None,
         on_step: Callable[[str, int, StepOutput], None] = lambda *_: None,
+        on_dropped: Callable[[str, int], None] = lambda *_: None,
         policies: PoolPolicies = POLICIES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._wires = _Wires(client_id, clock=clock, sleep=sleep, policies=policies, log=log, on_step=on_step)
+        self._wires.on_dropped = on_dropped
         self._core = self._wires.core = PoolCore(
             self._wires,
             limits=limits,
@@ -130,6 +132,8 @@ class _Wires:
         on_step: Callable[[str, int, StepOutput], None],
     ) -> None:
         self.core: PoolCore
+        self.on_dropped: Callable[[str, int], None]
+        """Told of frames that engines sent and that did not arrive whole: why, and how many."""
         self._on_step = on_step
         self._client_id = client_id
         self._num_connections = 0
@@ -171,6 +175,7 @@ class _Wires:
     def _connected(self, key: Key, name: str, links: Links) -> None:
         connection = None
         if not self._closed:
+            links.on_dropped = self.on_dropped
             self._links[key] = links  # before the core hears of it: it may send at once
             connection = self.core.connected(key, name, links.welcome)
         if connection is None:

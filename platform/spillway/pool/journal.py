@@ -76,8 +76,8 @@ class Entry:
     """One request in flight. Whoever changes its state does so through `follow_event`."""
 
     __slots__ = (
-        "alone", "arrival", "attempts", "choices", "lost_at", "news", "num_open", "place", "prefix", "queued_at",
-        "refusal", "state", "strikes", "struck_at", "wake", "work",
+        "alone", "arrival", "attempts", "choices", "lost_at", "news", "num_open", "num_tokens", "place",
+        "prefix", "queued_at", "refusal", "state", "strikes", "struck_at", "wake", "work",
     )  # fmt: skip
 
     def __init__(self, work: Work, arrival: int, now: float, prefix: tuple[int, ...]) -> None:
@@ -90,6 +90,8 @@ class Entry:
         self.choices = [ChoiceRecord(index) for index in range(work.num_choices)]
         self.num_open = work.num_choices
         """Choices without a finish."""
+        self.num_tokens = 0
+        """Output tokens of all choices, over all attempts."""
         self.attempts: list[Attempt] = []
         self.refusal: Refused | None = None
         """How it ended, if it did not complete."""
@@ -117,11 +119,6 @@ class Entry:
     def attempt(self) -> int:
         """Number of the current attempt; 0 before the first."""
         return len(self.attempts)
-
-    @property
-    def num_tokens(self) -> int:
-        """Output tokens of all choices, over all attempts."""
-        return sum(len(choice.token_ids) for choice in self.choices)
 
     @property
     def is_over(self) -> bool:
@@ -178,6 +175,7 @@ class Entry:
                 return part
             delta = part
         choice.token_ids.extend(delta.token_ids)
+        self.num_tokens += len(delta.token_ids)
         if delta.logprobs:
             choice.logprobs.extend(delta.logprobs)
         if delta.prompt_logprobs and not choice.prompt_logprobs_seen:

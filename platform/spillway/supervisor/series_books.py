@@ -14,8 +14,9 @@ from spillway_wire import names
 from spillway_wire.outcomes import Outcome
 from spillway_wire.series import SeriesPage
 from spillway_wire.series_page import LARGE_PAGE_BYTES, SMALL_PAGE_BYTES, SeriesError, create_series
-from spillway_wire.series_reader import Series, Values
+from spillway_wire.series_reader import Series, Values, add_to
 from spillway_wire.series_totals import Rest, SeriesTotals
+from spillway_wire.verdicts import BEFORE_FIRST_TOKEN
 
 SUPERVISOR: Final = "supervisor"
 
@@ -97,6 +98,8 @@ def rest_of(tally: Mapping[str, int]) -> Rest:
             if number > 0:
                 blank = ("",) * (len(names.REQUESTS.labels) - 1)
                 missing[names.REQUESTS.id, (*blank, outcome.value)] = Values((float(number),))
+                verdict = ("", "", BEFORE_FIRST_TOKEN[outcome].value)
+                add_to(missing, {(names.JUDGED_REQUESTS.id, verdict): Values((float(number),))})
         return missing
 
     return rest

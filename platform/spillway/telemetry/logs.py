@@ -78,8 +78,11 @@ class EventLog:
         self._wall, self._capacity = wall, capacity
         self._waiting: deque[tuple[float, str, dict[str, object]]] = deque()
         self.num_dropped = 0
+        """Lines for which there was no room."""
         self.num_unwritten = 0
         """Lines that the stream did not take."""
+        self._num_told = 0
+        """Of those that were dropped: how many a line has told of."""
         self._wake = threading.Event()
         self._ending = False
         self._logger = structlog.wrap_logger(
@@ -125,8 +128,9 @@ class EventLog:
 
     def _say(self, at: float, event: str, fields: Mapping[str, object]) -> None:
         more: dict[str, object] = {}
-        if self.num_dropped:
-            more["dropped"], self.num_dropped = self.num_dropped, 0
+        dropped = self.num_dropped  # other threads may count on meanwhile
+        if dropped > self._num_told:
+            more["dropped"], self._num_told = dropped - self._num_told, dropped
         # a field must not pass for one of the line's own keys, nor for an argument of structlog's
         own = {"at": round(at, 3), "event": event}
         said = {**own, **self._common, **{key: value for key, value in fields.items() if key not in own}, **more}

@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.shared import Buildable
-from spillway.telemetry.tracing.span import Trace
+from spillway.telemetry.tracing.trace import Trace
 
 CAPACITY: Final = 4096
 """Traces that wait to be made."""
@@ -50,7 +49,6 @@ class Pipeline:
         """`yielding` lets other threads go first."""
         self._sinks, self._log, self._capacity, self._every_s = tuple(sinks), log, capacity, every_s
         self._yield = yielding
-        self._ids = Ids()
         self._waiting: deque[Buildable] = deque()
         self._wake = threading.Event()
         self._flushes: deque[threading.Event] = deque()
@@ -123,7 +121,7 @@ class Pipeline:
 
     def _make(self, item: Buildable) -> Trace | None:
         try:
-            return item.build(self._ids)
+            return item.build()
         except Exception as error:  # noqa: BLE001 - a fault of ours costs one trace, not all that follow
             self.num_failed += 1
             if self.num_failed == 1:

@@ -8,9 +8,8 @@ from typing import Final
 
 from spillway.telemetry.trace_store.reader import StoreReader
 from spillway.telemetry.tracing.engine_spans import build_life, life_trace_id
-from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.shared import Buildable
-from spillway.telemetry.tracing.span import Trace
+from spillway.telemetry.tracing.trace import Trace
 from spillway_wire.plane import EngineLife
 
 _REMEMBERED: Final = 256
@@ -24,8 +23,7 @@ class _Told:
     wall_offset_ns: int
     store: StoreReader
 
-    def build(self, ids: Ids) -> Trace | None:
-        del ids  # a restart's are made from what it is
+    def build(self) -> Trace | None:
         if self.store.get(life_trace_id(self.life).hex()):
             return None  # an ops process before this one has told it
         return build_life(self.life, self.wall_offset_ns)

@@ -19,9 +19,10 @@ and not lowered again while more is in flight than it allows.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from math import sqrt
 from typing import Final
+
+import msgspec
 
 LEAST: Final = 4
 """Below this an engine does little but read its weights; an objective that needs less cannot be kept."""
@@ -47,8 +48,7 @@ _SPREAD: Final = 0.04
 """Samples whose number in flight differs by less than this share say nothing of what it brings."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     ended_s: float
     duration_s: float
     decode_rows: int

@@ -1,14 +1,14 @@
 """What a gateway knows of one model's engines and of its own queue, at one moment: the predictor's input."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from spillway.admission.contract import Band
 from spillway_wire.messages import Capacity
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True):
     """How long a step takes, as a line fitted to measured steps: `fixed + per_row·rows + per_token·prefill tokens`."""
 
     fixed_s: float
@@ -22,8 +22,7 @@ class Pace:
         return self.fixed_s + self.per_row_s * rows + self.per_token_s * prefill_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLoad:
+class EngineLoad(msgspec.Struct, frozen=True, kw_only=True):
     """One routable engine."""
 
     engine_id: str
@@ -44,8 +43,7 @@ class EngineLoad:
         return self.limit - self.sequences
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """What waits in this gateway, of one tenant in one band."""
 
     requests: int
@@ -53,8 +51,7 @@ class Waiting:
     prefill_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLoad:
+class ModelLoad(msgspec.Struct, frozen=True, kw_only=True):
     """All of a model."""
 
     engines: tuple[EngineLoad, ...]

@@ -10,8 +10,9 @@
 Of several engines the one that would be first counts. What is not known is never guessed: there is no prediction then.
 """
 
-from dataclasses import dataclass
 from math import ceil, inf
+
+import msgspec
 
 from spillway.admission.contract import Ask, Prediction
 from spillway.admission.load.model_load import EngineLoad, ModelLoad, Pace
@@ -19,8 +20,7 @@ from spillway.admission.load.service import ServiceTime
 from spillway.admission.load.shares import Shares
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
+class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     """What was learned of one model so far."""
 
     service: ServiceTime
@@ -72,8 +72,7 @@ def predict(ask: Ask, load: ModelLoad, known: Knowledge, now: float) -> Predicti
     return Prediction(queue_s=queue_s, prefill_s=best[1], kv_s=best[2], factor=known.factor, alone_s=alone_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _InLine:
+class _InLine(msgspec.Struct, frozen=True):
     sequences: int
     prefill_tokens: int
 

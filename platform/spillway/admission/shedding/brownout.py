@@ -9,8 +9,9 @@ of calm::
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from spillway.admission.contract import Band
 from spillway.settings import BrownoutStep
@@ -25,8 +26,7 @@ MOST: Final = 2.0
 """One hopeless request is no more pressure than this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for that can be had smaller."""
 
     max_tokens: int
@@ -34,8 +34,7 @@ class Wish:
     logprobs: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Degraded:
+class Degraded(msgspec.Struct, frozen=True, kw_only=True):
     """What it gets, and which steps changed it, for the header `x-spillway-brownout`; none: nothing changed."""
 
     wish: Wish

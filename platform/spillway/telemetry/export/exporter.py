@@ -19,7 +19,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from spillway.telemetry.export import variables
 from spillway.telemetry.export.convert import readable
 from spillway.telemetry.export.variables import ExportSettings
-from spillway.telemetry.tracing.span import Span, Trace
+from spillway.telemetry.tracing.span import Span
+from spillway.telemetry.tracing.trace import Trace
 from spillway_wire.oplog import RateLimited
 
 _SLICE: Final = 16

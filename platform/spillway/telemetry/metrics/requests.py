@@ -13,10 +13,14 @@ completed requests, as OpenTelemetry wants it, admission by what was refused bef
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+from spillway.telemetry.metrics.judged import JudgedRequests
 from spillway_wire import names
 from spillway_wire.label_book import LabelBook
 from spillway_wire.outcomes import Outcome
 from spillway_wire.series import SeriesPage
+from spillway_wire.verdicts import judge
 
 _REFUSED: Final = frozenset(
     {
@@ -30,8 +34,7 @@ _MALFORMED: Final = frozenset({Outcome.INVALID, Outcome.TOO_LARGE, Outcome.UNKNO
 _ENDED_BY_CLIENT: Final = frozenset({Outcome.CLIENT_GONE, Outcome.SLOW_READER})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a request that has ended. Times in seconds of one monotonic clock, and unix time for traces."""
 
     endpoint: str
@@ -54,6 +57,10 @@ class RequestRecord:
     """Of the prompt's, those that were found in a cache."""
     output_tokens: int = 0
     predicted_ttft_s: float | None = None
+    ttft_objective_s: float | None = None
+    """When its first token was due, by its tier; None if it is not known."""
+    missed: bool = False
+    """It was complete, and later than its tier's objective."""
     retry_after_s: float | None = None
     trace_id: str | None = None
     """32 hexadecimal digits, if the trace is kept."""
@@ -97,6 +104,7 @@ class RequestMetrics:
         self._ttft = page.histograms(names.TIME_TO_FIRST_TOKEN)
         self._tpot = page.histograms(names.TIME_PER_OUTPUT_TOKEN)
         self._requests = page.counters(names.REQUESTS)
+        self.judged = JudgedRequests(page)
         self._of_tenants = page.counters(names.TENANT_REQUESTS)
         self._broken = page.counters(names.BROKEN_STREAMS)
         self._decisions = page.counters(names.ADMISSION_DECISIONS)
@@ -115,6 +123,7 @@ class RequestMetrics:
         tenant = self._tenants.label(record.tenant)
         self._requests.of(record.model, record.tier, record.band, record.endpoint, outcome).add()
         self._of_tenants.of(tenant, record.tier, outcome).add()
+        self._judge(record)
         self._time(record)
         self._decide(record)
         if record.first_token is not None and not _went_well(record.outcome):
@@ -123,6 +132,15 @@ class RequestMetrics:
             self._queue.of(record.model, record.band).observe(record.queue_s)
         if record.prompt_tokens or record.output_tokens:
             self._use(record, tenant)
+
+    def _judge(self, record: RequestRecord) -> None:
+        """Count what objectives make of it."""
+        took_s, begun = record.ended - record.began, record.first_token is not None
+        overdue = record.ttft_objective_s is not None and took_s > record.ttft_objective_s
+        verdict = judge(record.outcome, begun=begun, missed=record.missed, overdue=overdue)
+        self.judged.count(record.tier, record.endpoint, verdict)
+        if record.outcome is Outcome.COMPLETED and record.prompt_tokens <= names.SHORT_PROMPT_TOKENS:
+            self.judged.completed(record.tier, record.output_tokens, took_s)
 
     def _time(self, record: RequestRecord) -> None:
         operation = names.OPERATIONS.get(record.endpoint, record.endpoint)

@@ -85,7 +85,7 @@ class StoreReader:
         return found
 
     def _found(self, where: str, value: str) -> list[Found]:
-        columns = SELECT.replace(" FROM", ", spans FROM")
+        columns = SELECT.replace(" FROM", ", record FROM")
         rows = self._ask(f"{columns} WHERE {where} ORDER BY started_ns LIMIT ?", [value, MOST])
         found = []
         for row in rows:

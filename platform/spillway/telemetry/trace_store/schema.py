@@ -1,7 +1,7 @@
 """The store's one table, and how its file is opened.
 
-Gateways write while ops reads: the write-ahead log lets them. A trace is one row, its spans one blob; a trace id is not
-unique, for several requests of one caller can be part of one trace.
+Gateways write while ops reads: the write-ahead log lets them. A trace is one row, its record one blob, of which
+spans are made when it is read; a trace id is not unique, for several requests of one caller can be part of one trace.
 """
 
 import sqlite3
@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
-from spillway.telemetry.tracing.span import Span, Trace, TraceSummary
+from spillway.telemetry.tracing.span import Span, TraceSummary
+from spillway.telemetry.tracing.trace import Record, Trace, unfold
 
 FILE_NAME: Final = "traces.db"
-VERSION: Final = 1
+VERSION: Final = 2
 """Another version's file is put aside: traces are of yesterday, and not worth a migration."""
 BUSY_S: Final = 2.0
 COLUMNS: Final = (
@@ -21,7 +22,7 @@ COLUMNS: Final = (
     "ttft_s", "failed", "recovered",
 )  # fmt: skip
 INSERT: Final = (
-    f"INSERT OR IGNORE INTO traces ({', '.join(COLUMNS)}, spans) "  # noqa: S608 - the names above
+    f"INSERT OR IGNORE INTO traces ({', '.join(COLUMNS)}, record) "  # noqa: S608 - the names above
     f"VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
 )
 SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM traces"  # noqa: S608 - the same
@@ -42,7 +43,7 @@ CREATE TABLE IF NOT EXISTS traces (
     ttft_s REAL,
     failed INTEGER NOT NULL,
     recovered INTEGER NOT NULL,
-    spans BLOB NOT NULL,
+    record BLOB NOT NULL,
     UNIQUE (trace_id, root_id)
 );
 CREATE INDEX IF NOT EXISTS by_request ON traces (request_id);
@@ -50,7 +51,7 @@ CREATE INDEX IF NOT EXISTS by_kind ON traces (kind, started_ns);
 """
 
 Row = tuple[int | float | str | bytes | None, ...]
-_SPANS: Final = msgspec.msgpack.Decoder(tuple[Span, ...])
+_DECODER: Final[msgspec.msgpack.Decoder[Record]] = msgspec.msgpack.Decoder(Record)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -80,11 +81,11 @@ def _check(version: int) -> None:
 
 
 def row_of(trace: Trace) -> Row:
-    """Return a trace as a row, its spans last."""
+    """Return a trace as a row, its record last."""
     summary = trace.summary
     return (
         *(int(value) if isinstance(value, int) else value for value in msgspec.structs.astuple(summary)),
-        _ENCODER.encode(trace.spans),
+        _ENCODER.encode(trace.record),
     )
 
 
@@ -95,4 +96,4 @@ def summary_of(row: Row) -> TraceSummary:
 
 def spans_of(blob: bytes) -> tuple[Span, ...]:
     """Return a row's spans. Raises msgspec.MsgspecError."""
-    return _SPANS.decode(blob)
+    return unfold(_DECODER.decode(blob))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from spillway.telemetry.trace_store.schema import INSERT, connect, row_of
-from spillway.telemetry.tracing.span import Trace, TraceKind
+from spillway.telemetry.tracing.span import TraceKind
+from spillway.telemetry.tracing.trace import Trace
 
 MAX_TRACES: Final = 10_000
 MAX_AGE_S: Final = 24 * 3600.0

@@ -6,9 +6,10 @@ OpenTelemetry's propagators. What is malformed is as if it were not there: a cal
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -26,8 +27,7 @@ _SAMPLED: Final = 1
 _OURS: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(msgspec.Struct, frozen=True, array_like=True):
     """The caller's span."""
 
     trace_id: bytes
@@ -37,8 +37,7 @@ class Parent:
     """`tracestate`, passed on as it came."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """What a request's headers said."""
 
     parent: Parent | None = None

@@ -14,11 +14,11 @@ from spillway.telemetry.tracing.span import (
     SpanEvent,
     SpanLink,
     StatusCode,
-    Trace,
     TraceKind,
     TraceSummary,
 )
 from spillway.telemetry.tracing.steps import StepSample
+from spillway.telemetry.tracing.trace import Spans, Trace
 from spillway_wire import trace_names as names
 from spillway_wire.plane import EngineLife, EngineStatus, ExitCause
 
@@ -75,7 +75,7 @@ def build_life(life: EngineLife, wall_offset_ns: int) -> Trace | None:
         failed=failed,
         recovered=failed and life.end in _CAME_BACK,
     )
-    return Trace(summary=summary, spans=(root, *children))
+    return Trace(summary, Spans((root, *children)))
 
 
 def _about_life(life: EngineLife) -> Attributes:
@@ -109,11 +109,12 @@ def _events(life: EngineLife, start_ns: int, end_ns: int, wall_offset_ns: int) -
 
 
 def build_step(
-    sample: StepSample, links: Sequence[tuple[bytes, bytes]], *, model: str, gateway: str, wall_offset_ns: int, ids: Ids
+    sample: StepSample, links: Sequence[tuple[bytes, bytes]], *, model: str, gateway: str, wall_offset_ns: int
 ) -> Trace:
     """Return the trace of one step; `links` are (trace, server span) of this gateway's requests in it."""
     output = sample.output
-    trace_id = _hashed("step", sample.engine_id, sample.incarnation, output.started_ns)
+    step: tuple[str | int, ...] = ("step", sample.engine_id, sample.incarnation, output.started_ns)
+    trace_id = _hashed(*step)
     attributes: Attributes = {
         names.ENGINE: sample.engine_id,
         names.INCARNATION: sample.incarnation,
@@ -129,7 +130,7 @@ def build_step(
     }
     span = Span(
         trace_id=trace_id,
-        span_id=ids.span_id(),
+        span_id=_hashed(*step, gateway)[:8],
         parent_id=None,
         name=names.STEP,
         start_ns=output.started_ns + wall_offset_ns,
@@ -146,7 +147,7 @@ def build_step(
         duration_s=span.duration_s,
         model=model,
     )
-    return Trace(summary=summary, spans=(span,))
+    return Trace(summary, Spans((span,)))
 
 
 def _hashed(*parts: str | int) -> bytes:

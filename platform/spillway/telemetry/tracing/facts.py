@@ -1,11 +1,10 @@
 """What is known of a request when it has ended: stamps of CLOCK_MONOTONIC, in nanoseconds, and nothing decided yet.
 
-Any of it may be missing, and engines' moments may come in any order: a timeline is made of whatever is there.
+Any of it may be missing, and engines' moments may come in any order: a timeline is made of whatever is there. Facts are
+what the store keeps: a few hundred bytes as MessagePack, and spans are made of them when somebody looks.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+import msgspec
 
 from spillway.telemetry.tracing.context import Parent
 from spillway_wire.messages import Moment
@@ -13,21 +12,23 @@ from spillway_wire.outcomes import Outcome
 from spillway_wire.sampling import SamplingParams
 
 
-class StepView(Protocol):
-    """The steps of one incarnation of an engine, as far as they are remembered."""
+class StepNotes(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What an attempt's timeline has to know of its engine's steps: the answers to its few questions."""
 
-    def end_of(self, started_ns: int) -> int | None:
-        """When the step that began then ended; None if it is not known."""
-
-    def last_end(self, by_ns: int) -> int | None:
-        """The end of the last step that had ended by then."""
+    sums: dict[int, tuple[int, int]] = {}
+    """At an instant: how many steps had ended by then, and their decode rows together."""
+    ends: dict[int, int] = {}
+    """When a step that began then ended."""
+    last_ns: int | None = None
+    """The end of the last step before the attempt's end."""
 
     def between(self, start_ns: int, end_ns: int) -> tuple[int, int] | None:
         """How many steps ended in (start, end], and their decode rows together; None if it is not known."""
+        before, after = self.sums.get(start_ns), self.sums.get(end_ns)
+        return None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFacts:
+class AttemptFacts(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One try on one engine."""
 
     number: int
@@ -41,13 +42,16 @@ class AttemptFacts:
     """Whether the engine died, or output was lost: what follows is a stall until the next new token."""
     returned: bool = False
     """Whether the engine handed it back in good order: what follows is the queue."""
-    moments: Sequence[tuple[int, Moment]] = ()
+    moments: tuple[tuple[int, Moment], ...] = ()
     """(choice, moment)."""
-    steps: StepView | None = None
+    steps: StepNotes | None = None
+
+    def until_ns(self, life_ended_ns: int) -> int:
+        """When it was over, at the latest with the request; never before it began."""
+        return max(self.started_ns, life_ended_ns if self.ended_ns is None else self.ended_ns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strand:
+class Strand(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One prompt's way through the pool."""
 
     queued_ns: int
@@ -57,20 +61,18 @@ class Strand:
     """Output tokens, of all choices and attempts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Life:
+class Life(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """A request from its arrival to its end."""
 
     arrived_ns: int
     ended_ns: int
     strands: tuple[Strand, ...] = ()
     """Empty if it was never submitted."""
-    blocked: Sequence[tuple[int, int]] = ()
+    blocked: tuple[tuple[int, int], ...] = ()
     """(from, to): when a write waited for the client."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFacts:
+class RequestFacts(msgspec.Struct, frozen=True, array_like=True, kw_only=True, tag="request"):
     """All that a request's spans are made of."""
 
     trace_id: bytes
@@ -111,7 +113,7 @@ class RequestFacts:
     """When the gateway had it."""
     bytes_sent: int = 0
     blocked_s: float = 0.0
-    baggage: Mapping[str, str] = field(default_factory=dict)
+    baggage: dict[str, str] = {}
     """Entries that are to be attributes."""
     prompt: str | None = None
     """As JSON, only where the settings ask for contents."""

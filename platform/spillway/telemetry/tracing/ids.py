@@ -1,5 +1,6 @@
 """Ids of traces and spans: random, seeded once from the system, without a system call for each."""
 
+import hashlib
 import os
 import random
 from collections.abc import Callable
@@ -21,6 +22,19 @@ class Ids:
     def span_id(self) -> bytes:
         """Return 8 bytes."""
         return (self._bits(64) or 1).to_bytes(8, "big")
+
+
+class ChildIds:
+    """Ids of the spans below one: the same whenever they are asked for, whoever asks."""
+
+    def __init__(self, trace_id: bytes, span_id: bytes) -> None:
+        self._of = trace_id + span_id
+        self._drawn = 0
+
+    def span_id(self) -> bytes:
+        """Return the next 8 bytes."""
+        self._drawn += 1
+        return hashlib.blake2b(self._of + self._drawn.to_bytes(4, "big"), digest_size=8).digest()
 
 
 def low_64(trace_id: bytes) -> int:

@@ -6,7 +6,7 @@ A lane is a list of (from when on, what), in order of time, made of the moments 
 from collections.abc import Sequence
 from enum import IntEnum
 
-from spillway.telemetry.tracing.facts import StepView
+from spillway.telemetry.tracing.facts import StepNotes
 from spillway_wire.messages import Moment, MomentKind
 
 
@@ -31,7 +31,7 @@ _BY_MOMENT = {
 
 
 def lane_of(
-    moments: Sequence[Moment], started_ns: int, ended_ns: int, steps: StepView | None
+    moments: Sequence[Moment], started_ns: int, ended_ns: int, steps: StepNotes | None
 ) -> list[tuple[int, Lane]]:
     """Return a choice's lane. Times are brought into the attempt, and none lies before the one before it.
 
@@ -52,7 +52,7 @@ def lane_of(
     for moment in moments:
         if moment.kind is MomentKind.PREFILL_CHUNK:
             if decoding and lane and lane[-1][1] is Lane.PREFILL:
-                end_ns = None if steps is None else steps.end_of(moment.at_ns)
+                end_ns = None if steps is None else steps.ends.get(moment.at_ns)
                 recomputed_ns = moment.at_ns if end_ns is None else end_ns
             continue
         if recomputed_ns is not None:
@@ -60,6 +60,8 @@ def lane_of(
             recomputed_ns = None
         decoding = decoding or moment.kind is MomentKind.FIRST_TOKEN
         add(moment.at_ns, _BY_MOMENT[moment.kind])
+        if moment.kind is MomentKind.LAST_TOKEN:
+            break  # whatever is told after it is not its doing
     if recomputed_ns is not None:
         add(recomputed_ns, Lane.DECODE)
     return lane

@@ -5,8 +5,9 @@ when the request has ended, and all that is made of it is made in the telemetry 
 kept leaves nothing behind.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
 
 from spillway.admission.contract import Band, Caller, Objective
 from spillway.pool.contract import Ticket
@@ -15,10 +16,8 @@ from spillway.pool.ticket import PoolTicket
 from spillway.telemetry.tracing.context import Headers, answer_headers, parse_baggage, read_headers
 from spillway.telemetry.tracing.facts import RequestFacts
 from spillway.telemetry.tracing.gathering import life_of, num_cached, reasons_of
-from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.sampling import Ending, Kept
-from spillway.telemetry.tracing.span import Trace
-from spillway.telemetry.tracing.spans import build
+from spillway.telemetry.tracing.trace import Trace
 from spillway_wire.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Reasoned(Protocol):
         """What was measured against it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenCounts:
+class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of a whole answer, as its client was told."""
 
     prompt_tokens: int
@@ -201,9 +199,9 @@ class RequestTrace:
 
     # ---- in the telemetry thread ----
 
-    def build(self, ids: Ids) -> Trace:
-        """Make the spans."""
-        return build(self.facts(), ids)
+    def build(self) -> Trace:
+        """Write down what is known."""
+        return Trace.of_request(self.facts())
 
     def facts(self) -> RequestFacts:
         """Gather what is known; when it has ended, nothing of it changes any more."""

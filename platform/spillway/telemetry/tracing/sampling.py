@@ -7,9 +7,10 @@ reason alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 from spillway.telemetry.tracing.context import Parent
 from spillway.telemetry.tracing.ids import low_64
@@ -34,8 +35,7 @@ class Kept(StrEnum):
     SHED = "shed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """What the decision looks at."""
 
     trace_id: bytes

@@ -10,15 +10,15 @@ from spillway.telemetry.tracing.engine_spans import build_step
 from spillway.telemetry.tracing.ids import Ids
 from spillway.telemetry.tracing.recorder import RequestTrace
 from spillway.telemetry.tracing.sampling import Sampler
-from spillway.telemetry.tracing.span import Trace
 from spillway.telemetry.tracing.steps import SAMPLE_EVERY, StepBooks, StepSample
+from spillway.telemetry.tracing.trace import Trace
 from spillway_wire.messages import StepOutput
 
 
 class Buildable(Protocol):
     """Something that becomes a trace in the telemetry thread."""
 
-    def build(self, ids: Ids) -> Trace | None:
+    def build(self) -> Trace | None:
         """Make it; None if there is nothing to tell."""
 
 
@@ -32,14 +32,13 @@ class _SampledStep:
     gateway: str
     wall_offset_ns: int
 
-    def build(self, ids: Ids) -> Trace:
+    def build(self) -> Trace:
         return build_step(
             self.sample,
             self.links,
             model=self.model,
             gateway=self.gateway,
             wall_offset_ns=self.wall_offset_ns,
-            ids=ids,
         )
 
 

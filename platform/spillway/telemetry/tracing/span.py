@@ -95,10 +95,3 @@ class TraceSummary(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     ttft_s: float | None = None
     failed: bool = False
     recovered: bool = False
-
-
-class Trace(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """Spillway's part of one trace: the root first, every parent before its children."""
-
-    summary: TraceSummary
-    spans: tuple[Span, ...]

@@ -21,7 +21,7 @@ from itertools import groupby
 
 from spillway.telemetry.tracing import describe
 from spillway.telemetry.tracing.facts import AttemptFacts, RequestFacts, Strand
-from spillway.telemetry.tracing.ids import Ids
+from spillway.telemetry.tracing.ids import ChildIds
 from spillway.telemetry.tracing.span import (
     Attributes,
     Span,
@@ -29,7 +29,6 @@ from spillway.telemetry.tracing.span import (
     SpanKind,
     SpanLink,
     StatusCode,
-    Trace,
     TraceKind,
     TraceSummary,
 )
@@ -40,28 +39,30 @@ from spillway_wire.messages import Moment, MomentKind
 _ENDS = frozenset({Phase.SEND, Phase.TAIL})
 
 
-def build(facts: RequestFacts, ids: Ids) -> Trace:
-    """Return the whole trace of a request, the server span first."""
+def build(facts: RequestFacts) -> tuple[Span, ...]:
+    """Return the spans of a request, the server span first; the same facts give the same spans."""
     segments = tile(facts.life)
-    root = _root(facts, segments)
-    spans = (root, *_Builder(facts, ids).children(segments))
-    ttft_s = describe.ttft_s(facts)
-    summary = TraceSummary(
+    return (_root(facts, segments), *_Builder(facts).children(segments))
+
+
+def summarize(facts: RequestFacts) -> TraceSummary:
+    """Return what a request's trace is found by."""
+    life = facts.life
+    return TraceSummary(
         kind=TraceKind.REQUEST,
         trace_id=facts.trace_id.hex(),
         root_id=facts.span_id.hex(),
-        name=root.name,
-        started_ns=root.start_ns,
-        duration_s=root.duration_s,
+        name=describe.name(facts),
+        started_ns=life.arrived_ns + facts.wall_offset_ns,
+        duration_s=max(0, life.ended_ns - life.arrived_ns) / 1e9,
         request_id=facts.request_id,
         model=facts.model,
         tenant=facts.tenant,
         outcome=facts.outcome.value,
-        ttft_s=ttft_s,
-        failed=root.status is StatusCode.ERROR,
+        ttft_s=describe.ttft_s(facts),
+        failed=describe.failed(facts.outcome),
         recovered=describe.num_recoveries(facts) > 0,
     )
-    return Trace(summary=summary, spans=spans)
 
 
 def _root(facts: RequestFacts, segments: Sequence[Segment]) -> Span:
@@ -88,8 +89,8 @@ def _root(facts: RequestFacts, segments: Sequence[Segment]) -> Span:
 class _Builder:
     """Makes the spans below one server span."""
 
-    def __init__(self, facts: RequestFacts, ids: Ids) -> None:
-        self._facts, self._ids = facts, ids
+    def __init__(self, facts: RequestFacts) -> None:
+        self._facts, self._ids = facts, ChildIds(facts.trace_id, facts.span_id)
         self._offset = facts.wall_offset_ns
 
     def children(self, segments: Sequence[Segment]) -> Iterator[Span]:

@@ -57,7 +57,7 @@ class _Ring:
 
 
 class StepBook:
-    """The steps of one incarnation of an engine (see `facts.StepView`). Written by the loop, read by one thread."""
+    """The steps of one incarnation of an engine . Written by the loop, read by one thread."""
 
     __slots__ = ("_coarse", "_fine", "_last_step", "_median_ns", "_rows", "_steps")
 
@@ -108,17 +108,12 @@ class StepBook:
                 return ends[place]
         return None
 
-    def between(self, start_ns: int, end_ns: int) -> tuple[int, int] | None:
-        """How many steps ended in (start, end], and their decode rows together; None if it is not known."""
-        after = self._fine.sums(end_ns) or self._coarse.sums(end_ns)
-        before = self._fine.sums(start_ns) or self._coarse.sums(start_ns)
-        if after is None:
-            return None
-        if before is None:
-            if self._coarse.steps and self._coarse.steps[0] > 1:
-                return None
-            before = (0, 0)
-        return after[0] - before[0], after[1] - before[1]
+    def sums(self, at_ns: int) -> tuple[int, int] | None:
+        """How many steps had ended by then, and their decode rows together; None if that is forgotten."""
+        found = self._fine.sums(at_ns) or self._coarse.sums(at_ns)
+        if found is None and not (self._coarse.steps and self._coarse.steps[0] > 1):
+            return 0, 0  # before the first of all
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ def _mark_attempt(
     marks: list[Mark], attempt: AttemptFacts, index: int, num_choices: int, life_ended_ns: int, *, stalled: bool
 ) -> bool:
     """Add an attempt's marks; return whether the request is stalled after it."""
-    ended_ns = max(attempt.started_ns, life_ended_ns if attempt.ended_ns is None else attempt.ended_ns)
+    ended_ns = attempt.until_ns(life_ended_ns)
     cut_ns = _last_sign(attempt, ended_ns) if attempt.lost else ended_ns
     marks.append((attempt.started_ns, Phase.STALLED if stalled else Phase.QUEUE, index))
     for at_ns, state in _states(attempt, num_choices, ended_ns):
@@ -139,7 +139,7 @@ def _mark_attempt(
 
 def _last_sign(attempt: AttemptFacts, ended_ns: int) -> int:
     """When the engine last did something: the loss itself is noticed later, of a hanging engine by seconds."""
-    seen_ns = None if attempt.steps is None else attempt.steps.last_end(ended_ns)
+    seen_ns = None if attempt.steps is None else attempt.steps.last_ns
     if seen_ns is None:
         return ended_ns
     last_ns = max((moment.at_ns for _, moment in attempt.moments), default=attempt.started_ns)
