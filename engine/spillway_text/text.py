@@ -115,9 +115,11 @@ class ModelText:
         if source is None:
             return None
         try:
-            return _environment().from_string(source)
+            template = _environment().from_string(source)
         except jinja2.TemplateError as error:
             raise InvalidCheckpointError(f"{self._path}: the chat template is broken: {error}") from error
+        template.globals = dict(template.globals)  # copied for each prompt, and from a chain that takes its time
+        return template
 
     def _template_source(self) -> str | None:
         file = self._path / "chat_template.jinja"

@@ -56,7 +56,7 @@ def attempts(draw: Any, number: int, life_ended_ns: int) -> AttemptFacts:
     if ends is None:
         return tried
     bounds = (tried.started_ns, tried.until_ns(life_ended_ns), life_ended_ns)
-    return msgspec.structs.replace(tried, steps=notes_of(book_of(ends), tried.moments, bounds))
+    return msgspec.structs.replace(tried, steps=notes_of(book_of(ends), tried.moments, bounds, lost=tried.lost))
 
 
 @st.composite

@@ -88,6 +88,7 @@ def test_notes_answer_as_the_book_of_steps_would(fake_lives: ModuleType, data: A
     book = fake_lives.book_of(data.draw(st.lists(fake_lives.times, max_size=12)))
     began_ns, ended_ns = sorted((data.draw(fake_lives.times), data.draw(fake_lives.times)))
     moments = tuple(sorted(data.draw(st.lists(fake_lives.moments, max_size=12)), key=lambda pair: pair[1].at_ns))
+    lost = data.draw(st.booleans())
     tried = AttemptFacts(
         number=1,
         engine_id="engine-0",
@@ -95,9 +96,9 @@ def test_notes_answer_as_the_book_of_steps_would(fake_lives: ModuleType, data: A
         started_ns=began_ns,
         ended_ns=ended_ns,
         end="exit by signal 9",
-        lost=data.draw(st.booleans()),
+        lost=lost,
         moments=moments,
-        steps=notes_of(book, moments, (began_ns, ended_ns, ended_ns)),
+        steps=notes_of(book, moments, (began_ns, ended_ns, ended_ns), lost=lost),
     )
     life = Life(arrived_ns=began_ns, ended_ns=ended_ns, strands=(Strand(queued_ns=began_ns, attempts=(tried,)),))
     for segment in tile(life):

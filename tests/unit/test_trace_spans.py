@@ -38,7 +38,7 @@ def attempt(moments: Any, **changes: Any) -> AttemptFacts:
     if book is None:
         return made
     bounds = (made.started_ns, made.until_ns(made.started_ns), made.started_ns)
-    return msgspec.structs.replace(made, steps=notes_of(book, moments, bounds))
+    return msgspec.structs.replace(made, steps=notes_of(book, moments, bounds, lost=made.lost))
 
 
 def request(*attempts: AttemptFacts, ended_ms: int = 110, num_choices: int = 1, **changes: Any) -> RequestFacts:

@@ -116,6 +116,11 @@ class Measured:
         """Answers through the gateway that were not what they should have been."""
         return self.most.wrong + sum(each.through.wrong for each in self.taken)
 
+    @property
+    def refused(self) -> int:
+        """Answers through the gateway that said that there is too much to do."""
+        return self.most.refused + sum(each.through.refused for each in self.taken)
+
     def latencies(self) -> dict[What, Compared]:
         """Return what the gateway adds to the whole answer and to its first byte or token."""
         return {"first": compare(self.rounds, "first"), "whole": compare(self.rounds, "whole")}
@@ -211,6 +216,7 @@ def _print(cases: Sequence[Measured]) -> None:
                 "tokens/s": measured.tokens_per_s,
                 "events each": measured.most.events_each,
                 "wrong": measured.wrong,
+                "refused": measured.refused,
                 "rounds taken": len(measured.taken),
                 "that count": len(measured.rounds),
                 "robbed of its core in them, %": 100 * measured.robbed,
@@ -251,6 +257,7 @@ def _facts(measured: Measured) -> dict[str, Any]:
         "rounds_that_count": len(measured.rounds),
         "scheduling": measured.scheduling,
         "wrong": measured.wrong,
+        "refused": measured.refused,
         "robbed_share": measured.robbed,
     }
 

@@ -10,8 +10,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
 
 from spillway.bench.client import Connection, Reply
+
+_TOO_MUCH: Final = frozenset({429, 503})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,16 @@ class Timing:
     """Server-sent events of the answer; fewer than tokens where a gateway put several into one."""
 
 
+class Missed(Enum):
+    """What became of a request that got no right answer."""
+
+    WRONG = "wrong"
+    REFUSED = "refused"
+
+
+Answered = Timing | Missed
+
+
 @dataclass(slots=True)
 class Run:
     """What a load run saw."""
@@ -34,6 +48,17 @@ class Run:
     timings: list[Timing] = field(default_factory=list)
     wrong: int = 0
     """Answers that were not what they should have been."""
+    refused: int = 0
+    """Answers that said, properly, that there is too much to do; they count for nothing else."""
+
+    def take(self, answered: "Answered") -> None:
+        """Take in what became of a request."""
+        if isinstance(answered, Timing):
+            self.timings.append(answered)
+        elif answered is Missed.REFUSED:
+            self.refused += 1
+        else:
+            self.wrong += 1
 
     @property
     def per_second(self) -> float:
@@ -54,14 +79,16 @@ class Web:
         self._is_right = is_right
         self._idle: deque[Connection] = deque()
 
-    async def send(self, request: bytes) -> Timing | None:
-        """Send a request on an idle connection, or a new one; None if the answer is not right."""
+    async def send(self, request: bytes) -> Answered:
+        """Send a request on an idle connection, or a new one."""
         connection = self._idle.pop() if self._idle else await Connection.open(self._host, self._port)
         reply = await connection.exchange(request)
         if connection.is_open:
             self._idle.append(connection)
+        if reply.status in _TOO_MUCH and "retry-after" in reply.headers:
+            return Missed.REFUSED
         if reply.ended is None or not self._is_right(reply):
-            return None
+            return Missed.WRONG
         num_events = sum(piece.count(b"data: ") for piece in reply.pieces)
         return Timing(reply.arrivals[0] - reply.sent, reply.ended - reply.sent, num_events)
 
@@ -71,7 +98,7 @@ class Web:
             self._idle.pop().close()
 
 
-Send = Callable[[bytes], Awaitable[Timing | None]]
+Send = Callable[[bytes], Awaitable[Answered]]
 
 
 async def closed_loop(send: Send, requests: Sequence[bytes], *, in_flight: int, seconds: float) -> Run:
@@ -82,11 +109,7 @@ async def closed_loop(send: Send, requests: Sequence[bytes], *, in_flight: int, 
 
     async def one_after_another() -> None:
         while time.perf_counter() < started + seconds:
-            timing = await send(next(waiting))
-            if timing is None:
-                run.wrong += 1
-            else:
-                run.timings.append(timing)
+            run.take(await send(next(waiting)))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(in_flight):
@@ -101,11 +124,7 @@ async def open_loop(send: Send, requests: Sequence[bytes], *, rate: float, secon
     waiting = itertools.cycle(requests)
 
     async def one() -> None:
-        timing = await send(next(waiting))
-        if timing is None:
-            run.wrong += 1
-        else:
-            run.timings.append(timing)
+        run.take(await send(next(waiting)))
 
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:

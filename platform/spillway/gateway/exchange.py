@@ -9,8 +9,7 @@ in each leaves behind (nothing, but for the outcome in the tally)::
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 from spillway.gateway.answering import Answer
@@ -19,7 +18,7 @@ from spillway.gateway.body import Reader, read_body
 from spillway.gateway.ending import tell
 from spillway.gateway.endpoints.table import Endpoint
 from spillway.gateway.gateway import Gateway
-from spillway.gateway.interrupt import Interruptible
+from spillway.gateway.interrupt import Due, Interruptible
 from spillway.gateway.patience import patience
 from spillway.gateway.preparation import Preparation, retry_count
 from spillway.gateway.problems import Problem, body, headers
@@ -100,7 +99,9 @@ class Exchange:
                         preparation = Preparation(gateway, self._endpoint, scope, visitor, work)
                         answer = await preparation.answer(request, visit.began + patient.whole_s, len(raw), trace)
                         trace.admitted(stream=bool(request.stream), predicted_ttft_s=visitor.predicted_ttft_s)
-                        await self._send(answer, request, reply, visit, patience_s=patient.whole_s, on_begin=first)
+                        await self._send(
+                            answer, request, reply, visit, patience_s=patient.whole_s, on_begin=first.cancel
+                        )
                     except BaseException as error:
                         visitor.outcome = outcome_of(error, work)
                         raise
@@ -109,22 +110,11 @@ class Exchange:
                     finally:
                         watcher.cancel()
 
-    @contextmanager
-    def _due(self, patience_s: float | None, visit: Visit, work: Interruptible) -> Iterator[Callable[[], None]]:
-        """Interrupt the work when so much time has passed since the request was heard of; None: never.
-
-        It is called off at the end of the body, or when what is yielded is called.
-        """
+    def _due(self, patience_s: float | None, visit: Visit, work: Interruptible) -> Due:
+        """Interrupt the work when so much time has passed since the request was heard of; None: never."""
         if patience_s is None:
-            yield _nothing
-            return
-        timer = asyncio.get_running_loop().call_later(
-            patience_s - visit.elapsed_s, lambda: work.interrupt(self._expired(patience_s, visit, None))
-        )
-        try:
-            yield timer.cancel
-        finally:
-            timer.cancel()
+            return Due(None, _nothing)
+        return Due(patience_s - visit.elapsed_s, lambda: work.interrupt(self._expired(patience_s, visit, None)))
 
     def _expired(self, patience_s: float, visit: Visit, retry_after_s: float | None) -> Problem:
         return expired(patience_s, visit.elapsed_s, retry_after_s or self._gateway.pool.retry_after_s())

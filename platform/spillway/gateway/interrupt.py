@@ -1,6 +1,7 @@
 """Ending what a task waits for, from outside, with a reason: the client left, time is up, the server ends."""
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -48,3 +49,30 @@ class Interruptible:
         if self._task is not None and self._problem is None:
             self._problem = problem
             self._task.cancel()
+
+
+class Due:
+    """`with` it: `act` is called when the body takes longer than so many seconds, unless it is called off."""
+
+    __slots__ = ("_act", "_seconds", "_timer")
+
+    def __init__(self, seconds: float | None, act: Callable[[], None]) -> None:
+        """`seconds` from the begin of the body; None: never."""
+        self._seconds, self._act = seconds, act
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        if self._seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._act)
+        return self
+
+    def cancel(self) -> None:
+        """Call it off. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()

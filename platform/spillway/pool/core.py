@@ -312,7 +312,7 @@ class PoolCore:
         for view in self.roster.views.values():
             view.connection = None
             self._wires.disconnect(view.key, "this gateway is shutting down")
-        self.roster.views.clear()
+        self.roster.clear()
 
     def model_state(self, name: str) -> ModelState | None:
         """Return what is known of a model, None if it is not served."""

@@ -9,7 +9,6 @@ asked acts on it::
     anything else, or not there      gone: its requests go on elsewhere
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spillway.pool.capacity import EngineBook
@@ -162,21 +161,33 @@ class Roster:
     def __init__(self) -> None:
         self.views: dict[Key, EngineView] = {}
         self.models: dict[str, ModelView] = {}
+        self._by_model: dict[str, tuple[EngineView, ...]] = {}
+        """Made when asked for; forgotten when views come or go."""
         self._version = -1
         self._dead: dict[str, int] = {}
         """Highest incarnation of each engine that was declared dead: an older membership must not revive it."""
         self._meters: dict[str, EngineMeter] = {}
         """Each engine's last."""
 
-    def of(self, model: str) -> Iterator[EngineView]:
+    def of(self, model: str) -> tuple[EngineView, ...]:
         """The views that serve `model`."""
-        return (view for view in self.views.values() if view.member.model == model)
+        found = self._by_model.get(model)
+        if found is None:
+            found = tuple(view for view in self.views.values() if view.member.model == model)
+            self._by_model[model] = found
+        return found
+
+    def clear(self) -> None:
+        """Forget all views."""
+        self.views.clear()
+        self._by_model.clear()
 
     def update(self, membership: Membership, now: float) -> Changes:
         """Take in a membership; an older one than the last changes nothing."""
         if membership.version <= self._version:
             return Changes()
         self._version = membership.version
+        self._by_model.clear()
         models: dict[str, ModelView] = {}
         for served in membership.models:
             model = models[served.name] = self.models.get(served.name) or ModelView(served, now)
@@ -230,6 +241,7 @@ class Roster:
         """Take out the view of an incarnation that was declared dead; None if there is none."""
         engine_id, incarnation = key
         self._dead[engine_id] = max(incarnation, self._dead.get(engine_id, -1))
+        self._by_model.clear()
         return self.views.pop(key, None)
 
     def refresh(self, now: float) -> None:

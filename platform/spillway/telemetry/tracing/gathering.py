@@ -52,17 +52,21 @@ def _attempt(attempt: Attempt, life_ended_ns: int, books: StepBooks) -> AttemptF
         lost=lost,
         returned=returned,
         moments=tuple(attempt.moments),
-        steps=None if book is None else notes_of(book, attempt.moments, (started_ns, until_ns, life_ended_ns)),
+        steps=None
+        if book is None
+        else notes_of(book, attempt.moments, (started_ns, until_ns, life_ended_ns), lost=lost),
     )
 
 
-def notes_of(book: StepBook, moments: Sequence[tuple[int, Moment]], bounds: tuple[int, int, int]) -> StepNotes:
+def notes_of(
+    book: StepBook, moments: Sequence[tuple[int, Moment]], bounds: tuple[int, int, int], *, lost: bool
+) -> StepNotes:
     """Ask the book what the timeline of an attempt can ask; `bounds`: its begin and end, and the request's end.
 
     A phase begins and ends with one of the attempt's moments, with the end of a step that computed again what was
     preempted, with the last step of an engine that was lost, or with the attempt.
     """
-    last_ns = book.last_end(bounds[1])
+    last_ns = book.last_end(bounds[1]) if lost else None
     instants = {*bounds, *[moment.at_ns for _, moment in moments]}
     ends: dict[int, int] = {}
     if any(moment.kind is MomentKind.PREEMPTED for _, moment in moments):
