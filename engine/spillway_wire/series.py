@@ -13,6 +13,7 @@ would make a sum go backwards (a negative amount, or no number) is left out, and
 import math
 import mmap
 import zlib
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -191,7 +192,7 @@ class Histogram:
 _Series = TypeVar("_Series")
 
 
-class _Family(Generic[_Series]):
+class _Family(ABC, Generic[_Series]):
     """All series of one metric. Whoever counts often keeps what `of` returns."""
 
     def __init__(self, page: SeriesPage, metric: Metric, kind: Kind) -> None:
@@ -201,8 +202,9 @@ class _Family(Generic[_Series]):
         self._known: dict[tuple[str, ...], _Series] = {}
         self._nowhere = self._make(_NOWHERE)
 
+    @abstractmethod
     def _make(self, at: int) -> _Series:
-        raise NotImplementedError
+        """Return the series at a place of the page."""
 
     def of(self, *labels: str) -> _Series:
         """Return the series with these values of the metric's labels."""

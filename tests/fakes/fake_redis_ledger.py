@@ -14,8 +14,8 @@ from spillway.admission.ledger.breaker import BreakerPolicy
 from spillway.settings import AdmissionSettings
 
 TIMEOUT_S = 0.1
-PATIENCE_S = 0.1
-"""What a busy machine may add to a wait: Redis has no part in it."""
+PATIENCE_S = 2.0
+"""What a busy machine may add to a wait: Redis has no part in it. How long one waits is for a benchmark to say."""
 QUICK = BreakerPolicy(probe_wait=wait_fixed(0.05) + wait_random(0.0, 0.02))
 
 

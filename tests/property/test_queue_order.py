@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spillway.admission.contract import Band
+from spillway.admission.contract import FLOORS, Band
 from spillway.admission.load.model_load import Waiting
-from spillway.admission.queue.bands import FLOORS, FreshLine
+from spillway.admission.queue.bands import FreshLine
 from spillway.admission.queue.fairness import OUTPUT_COST
 from spillway.pool.contract import Work
 from spillway.pool.journal import Entry

@@ -37,6 +37,10 @@ class Band(IntEnum):
         return cls[label.upper()]
 
 
+FLOORS: Final[Mapping[Band, float]] = {Band.SYSTEM: 0.0, Band.INTERACTIVE: 0.1, Band.DEFAULT: 0.1, Band.BULK: 0.05}
+"""Share of all tokens that a band with a backlog gets, whatever those above it want."""
+
+
 class Kind(StrEnum):
     """The classes of calls that can be limited apart."""
 

@@ -31,11 +31,5 @@ class PoolEars:
         """Its first token came."""
         self.door.first_token(self._of(entry), now)
 
-    def finished(self, entry: Entry, now: float) -> None:
-        """It is over in the pool; how its request ended is the visitor's to say."""
-
-    def engines_changed(self, model: str) -> None:
-        """Engines came or went; every decision looks at the pool's load anyway."""
-
     def _of(self, entry: Entry) -> str:
         return self._request_of.get(entry.request_id, entry.request_id)

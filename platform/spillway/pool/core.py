@@ -156,7 +156,6 @@ class PoolCore:
             self._wires.soon()
         self.queue.lane(entry.work.model).fresh.end(entry, undone=not entry.num_tokens)
         entry.close()
-        self._observer.finished(entry, self._clock())
         self.dispatcher.free_alone(entry)
 
     # ---- what engines say ----
@@ -280,7 +279,6 @@ class PoolCore:
         for model in list(models):
             self.dispatcher.dispatch(model)
             self._mind(model)
-            self._observer.engines_changed(model)
         self._wires.soon()
 
     # ---- time ----

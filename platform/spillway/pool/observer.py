@@ -17,12 +17,6 @@ class PoolObserver(Protocol):
     def first_token(self, entry: Entry, now: float) -> None:
         """Its very first token has come, of any choice."""
 
-    def finished(self, entry: Entry, now: float) -> None:
-        """It has ended: completed if `entry.refusal` is None. `entry.attempt` is 0 if no engine ever had it."""
-
-    def engines_changed(self, model: str) -> None:
-        """Engines of this model came, went, or became ready or not."""
-
 
 class Nobody:
     """Does not want to know."""
@@ -31,10 +25,4 @@ class Nobody:
         """Ignore it."""
 
     def first_token(self, entry: Entry, now: float) -> None:
-        """Ignore it."""
-
-    def finished(self, entry: Entry, now: float) -> None:
-        """Ignore it."""
-
-    def engines_changed(self, model: str) -> None:
         """Ignore it."""

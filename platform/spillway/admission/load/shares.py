@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from spillway.admission.contract import Ask, Band
+from spillway.admission.contract import FLOORS, Ask, Band
 from spillway.admission.load.model_load import Waiting
 from spillway.admission.load.rates import RateMeter
 
-FLOORS: Final[Mapping[Band, float]] = {Band.SYSTEM: 0.0, Band.INTERACTIVE: 0.1, Band.DEFAULT: 0.1, Band.BULK: 0.05}
-"""What a band with a backlog gets whatever those above it want."""
 MAX_TENANTS: Final = 1024
 IDLE: Final = 0.001
 """Of all slots: a tenant that asks for less is not counted."""

@@ -18,15 +18,13 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import Final, Generic, Protocol, TypeVar
 
-from spillway.admission.contract import Band
+from spillway.admission.contract import FLOORS, Band
 from spillway.admission.load.model_load import Waiting
 from spillway.admission.queue.age import AgeControl, QueueAge
 from spillway.admission.queue.fairness import OUTPUT_COST, FairLine
 from spillway.admission.queue.line import Key
 from spillway.pool.contract import Work
 
-FLOORS: Final[Mapping[Band, float]] = {Band.SYSTEM: 0.0, Band.INTERACTIVE: 0.1, Band.DEFAULT: 0.1, Band.BULK: 0.05}
-"""Share of all tokens that a band with a backlog gets, whatever those above it want."""
 PROMOTE_S: Final[Mapping[Band, float]] = {Band.SYSTEM: 5.0, Band.INTERACTIVE: 5.0, Band.DEFAULT: 30.0, Band.BULK: 120.0}
 """After which the oldest of a band has waited too long."""
 
