@@ -5,8 +5,9 @@ BIN     = $(VENV)/bin
 ARGS   ?=
 PEERS  ?=
 OUT    ?= .bench/results.json
+CAMPAIGN ?= steady
 
-.PHONY: setup serve test lint bench bench-platform overload drill-kills drill-mixed soak demo-model docs clean
+.PHONY: setup serve test lint bench bench-platform overload load drill-kills drill-mixed soak demo-model docs clean
 
 setup: $(VENV)/.ready ## install everything into .venv, and compile the kernels once
 
@@ -37,6 +38,9 @@ bench-platform: setup ## what a gateway can do on one core, and /generate end to
 
 overload: setup ## goodput at 1, 2, 4 and 10 times the capacity; make overload PEERS=vllm ARGS="--all"
 	$(BIN)/spillway bench overload --peers "$(PEERS)" --json .bench/overload.json $(ARGS)
+
+load: setup ## a load campaign against a running Spillway; make load CAMPAIGN=spike ARGS="--url http://…"
+	$(BIN)/spillway load $(CAMPAIGN) $(ARGS)
 
 drill-kills: setup ## 200 SIGKILLs under 32 streams; make drill-kills ARGS="--how stop --kills 20"
 	$(BIN)/spillway bench kills --out .bench/kills.json $(ARGS)

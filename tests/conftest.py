@@ -14,7 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 FAKES = Path(__file__).parent / "fakes"
-SHARING = "tests/e2e/test_platform_"
+SHARING = ("tests/e2e/test_platform_", "tests/e2e/test_console_")
 
 
 class OneInstance(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -163,3 +163,24 @@ def traced() -> ModuleType:
 def collectors() -> ModuleType:
     """Collectors that receive OTLP."""
     return load("fake_collector")
+
+
+@pytest.fixture(scope="session")
+def expositions() -> ModuleType:
+    """All families of metrics there are, to be scraped."""
+    return load("fake_exposition")
+
+
+@pytest.fixture(scope="session")
+def prometheus_server() -> ModuleType:
+    """A real Prometheus."""
+    return load("prometheus_server")
+
+
+# ---- load ----
+
+
+@pytest.fixture(scope="session")
+def load_records() -> ModuleType:
+    """Records of load on paper."""
+    return load("load_records")

@@ -25,14 +25,6 @@ STALLED: Final = "stalled"
 SEND: Final = "send"
 TAIL: Final = "tail"
 
-OPERATIONS: Final = {
-    "chat": "chat",
-    "completions": "text_completion",
-    "generate": "generate_content",
-    "generate_batch": "generate_content",
-}
-"""Endpoint → `gen_ai.operation.name`."""
-
 # ---- spans of engines ----
 
 STEP: Final = "engine step"

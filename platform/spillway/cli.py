@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "drain": "let an engine finish what it has, then keep it stopped",
     "restart": "let an engine, or one after another all, finish and start anew",
     "tenants": "make, limit and revoke tenants and their keys; show what they use",
+    "slo": "objectives: how they stand, rules for Prometheus, checks, reports",
     "doctor": "say what is missing on this machine, and the command that mends it",
     "version": "print versions",
 }
@@ -35,7 +36,6 @@ ADDED: Final = {
     "bench": "measure engines and gateways, and see what is left of promises when engines die",
     "chaos": "run drills: break something on purpose and see that the promise holds",
     "load": "run load campaigns",
-    "slo": "objectives: rules, budgets, reports",
 }
 """Names that are kept for packages of this project, and what each says of itself where it is installed."""
 _GROUP: Final = "spillway.commands"

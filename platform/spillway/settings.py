@@ -83,6 +83,10 @@ class LimitSettings:
     """Until the first token, or this, no header is sent: any status is possible until then."""
     keep_alive_s: float = 10.0
     """An idle stream gets a comment so often."""
+    max_recoveries: int | None = None
+    """How often a request goes on elsewhere after its engine died, then it fails; None: as often as it takes."""
+    quarantine_s: float = 600.0
+    """What engines have died of, alone, is refused for so long; 0: it may try, and kill, again at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +202,21 @@ class TelemetrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SloSettings:
+    """What is promised, and who is told when it does not hold."""
+
+    objectives: str = "auto"
+    """`standard`, `laptop` (which the demo model keeps on two cores), or an OpenSLO file, or a folder of such files;
+    `auto`: laptop for the demo model on a CPU, else standard."""
+    time_scale: float = 1.0
+    """All windows times this: 0.01 makes hours of burn rates minutes, for drills."""
+    webhooks: tuple[str, ...] = ()
+    """URLs that alerts are sent to, in the form of Alertmanager's webhooks."""
+    external_url: str | None = None
+    """Where people reach ops, for links in alerts; None: where it listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestartSettings:
     """When and how often what died is started again."""
 
@@ -277,5 +296,6 @@ class Settings:
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    slo: SloSettings = field(default_factory=SloSettings)
     restart: RestartSettings = field(default_factory=RestartSettings)
     drain: DrainSettings = field(default_factory=DrainSettings)

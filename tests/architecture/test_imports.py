@@ -13,6 +13,9 @@ ENGINE = ROOT / "engine" / "spillway_engine"
 WIRE = ROOT / "engine" / "spillway_wire"
 TEXT = ROOT / "engine" / "spillway_text"
 PLATFORM = ROOT / "platform" / "spillway"
+SLO = ROOT / "slo" / "spillway_slo"
+DASHBOARDS = ROOT / "dashboards" / "spillway_dashboards"
+LOAD = ROOT / "loadtests" / "spillway_load"
 PURE = ("memory", "scheduling")
 """Folders that decide and do nothing else: no tensors, no sockets, no clock."""
 CLIENTS_NEED = ("spillway_engine.client.engine_client", "spillway_engine.core", "spillway_engine.process.main")
@@ -80,6 +83,28 @@ def test_the_engine_knows_no_platform() -> None:
         assert not {name.split(".")[0] for name in imports(file)} & strangers, file
 
 
+def test_objectives_know_only_the_wire() -> None:
+    strangers = {"spillway", "spillway_engine", "spillway_text", "spillway_chaos", "spillway_load", "torch", "tests"}
+    for file in sources(SLO):
+        assert not {name.split(".")[0] for name in imports(file)} & strangers, file
+
+
+def test_dashboards_know_only_the_catalogue_of_metrics() -> None:
+    libraries = {"grafana_foundation_sdk", "promql_parser"}
+    allowed = {*sys.stdlib_module_names, *libraries, "spillway_wire", "spillway_dashboards"}
+    for file in sources(DASHBOARDS):
+        assert {name.split(".")[0] for name in imports(file)} <= allowed, file
+
+
+def test_load_speaks_http_and_knows_only_the_wire() -> None:
+    ours = {"spillway", "spillway_engine", "spillway_text", "spillway_slo", "spillway_chaos", "torch", "tests"}
+    for file in sources(LOAD):
+        found = {name.split(".")[0] for name in imports(file)}
+        assert not found & ours, file
+        # Locust monkey-patches whatever imports it
+        assert "locust" not in found or file.name in {"users.py", "locust_series.py"}, file
+
+
 @pytest.mark.parametrize("folder", PURE)
 def test_decisions_have_no_tensors_sockets_or_clock(folder: str) -> None:
     effects = {"torch", "numpy", "numba", "asyncio", "socket", "time", "os", "random", "threading"}
@@ -107,6 +132,7 @@ def test_source_roots_are_no_packages() -> None:
 
 
 def test_files_can_be_read_in_one_sitting() -> None:
-    files = [*sources(ROOT / "engine"), *sources(ROOT / "platform")]
+    roots = (ROOT / "engine", ROOT / "platform", ROOT / "dashboards", SLO, LOAD)
+    files = [file for root in roots for file in sources(root)]
     long = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in files}
     assert {name: lines for name, lines in long.items() if lines > 350} == {}

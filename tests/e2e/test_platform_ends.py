@@ -5,14 +5,15 @@ import signal
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from spillway.bench.client import post
-from spillway.bench.served import Served
-from spillway.bench.streams import Count, stream
+from spillway.bench.client import Connection, post
+from spillway.bench.served import SERVES_ALL, Served
+from spillway.bench.streams import Answer, Count, stream
 
-ONE_ENGINE = ("--engines", "1", "--drain-grace-s", "0")
+ONE_ENGINE = ("--engines", "1", "--drain-grace-s", "0", *SERVES_ALL)
 
 
 def family(served: Served) -> list[psutil.Process]:
@@ -50,8 +51,8 @@ async def _drains(served: Served) -> None:
     connections = [await served.connect() for _ in range(9)]
     begun = [asyncio.Event() for _ in connections[:-1]]
     streams = [
-        asyncio.ensure_future(stream(connection, long, on_text=lambda _, begun=begun: begun.set()))
-        for connection, begun in zip(connections, begun, strict=False)
+        asyncio.ensure_future(_follow(connection, long, event))
+        for connection, event in zip(connections[:-1], begun, strict=True)
     ]
     async with asyncio.timeout(60):
         for each in begun:
@@ -70,3 +71,7 @@ async def _drains(served: Served) -> None:
         assert answer.usage["completion_tokens"] == 1500
     for connection in connections:
         connection.close()
+
+
+async def _follow(connection: Connection, fields: dict[str, Any], begun: asyncio.Event) -> Answer:
+    return await stream(connection, fields, on_text=lambda _: begun.set())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spillway.bench.client import post
-from spillway.bench.served import Served
+from spillway.bench.served import SERVES_ALL, Served
 from spillway.bench.streams import Answer, Count, stream
 
 FILE = """
@@ -36,7 +36,7 @@ def group() -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="spillway-e2e-") as folder:
         file = Path(folder) / "spillway.toml"
         file.write_text(FILE.format(gateways=2, grace_s=0, max_tokens=7))
-        instance = Served.start("--config", str(file), folder=Path(folder))
+        instance = Served.start("--config", str(file), *SERVES_ALL, folder=Path(folder))
         try:
             yield instance
         finally:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from spillway.bench.served import Served
+from spillway.bench.served import SERVES_ALL, Served
 
 FILE = """
 engines = 1
@@ -50,7 +50,7 @@ def secured() -> Iterator[Served]:
         named = [*openssl, "-subj", "/CN=own", "-addext", "subjectAltName=IP:127.0.0.1"]
         subprocess.run([*named, "-keyout", key, "-out", certificate], check=True, capture_output=True)
         file.write_text(FILE.format(certificate=certificate, key=key))
-        instance = Served.start("--config", str(file), folder=folder)
+        instance = Served.start("--config", str(file), *SERVES_ALL, folder=folder)
         try:
             yield instance
         finally:

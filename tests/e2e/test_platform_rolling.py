@@ -13,7 +13,7 @@ import pytest
 from spillway.bench.books import is_idle
 from spillway.bench.client import Connection, Reply, post
 from spillway.bench.kills import PATIENT
-from spillway.bench.served import Served
+from spillway.bench.served import SERVES_ALL, Served
 from spillway.bench.streams import Answer, Count, is_exact, stream
 
 COUNTS = [Count(9 * number + 1, 9 * number + 64) for number in range(4)]
@@ -24,7 +24,7 @@ SLOW = {"engine": "engine-0", "fault": "slow_step", "value": 0.05, "num_steps": 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="spillway-e2e-") as folder:
-        flags = ("--engines", "1", "--chaos", "--drain-grace-s", "0", *PATIENT)
+        flags = ("--engines", "1", "--chaos", "--drain-grace-s", "0", *PATIENT, *SERVES_ALL)
         instance = Served.start(*flags, folder=Path(folder))
         try:
             yield instance

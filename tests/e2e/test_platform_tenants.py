@@ -15,7 +15,7 @@ import pytest
 
 from spillway.bench.client import Connection, Reply, get, post
 from spillway.bench.kills import PATIENT
-from spillway.bench.served import Served
+from spillway.bench.served import SERVES_ALL, Served
 
 ASK = {"model": "demo", "messages": [{"role": "user", "content": "Count from 2 to 5"}], "max_tokens": 8}
 SEEN_WITHIN_S = 10.0
@@ -25,7 +25,7 @@ SEEN_WITHIN_S = 10.0
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="spillway-e2e-") as folder:
-        flags = ("--engines", "1", "--gateways", "2", "--drain-grace-s", "0", *PATIENT)
+        flags = ("--engines", "1", "--gateways", "2", "--drain-grace-s", "0", *PATIENT, *SERVES_ALL)
         instance = Served.start(*flags, folder=Path(folder))
         try:
             yield instance

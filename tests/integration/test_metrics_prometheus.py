@@ -1,16 +1,13 @@
 """A real Prometheus reads a real ops process: its metrics are clean, its exemplars kept, and the rules work on them."""
 
 import asyncio
-import json
 import shutil
-import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import httpx
 import pytest
 
 from spillway.runtime import RuntimeFolder
@@ -25,13 +22,6 @@ RULES = Path(__file__).parents[2] / "dashboards" / "rules" / "vllm_compat.yaml"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PATIENCE_S = 40.0
 OPENMETRICS = {"accept": "application/openmetrics-text;version=1.0.0"}
-CONFIGURATION = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: ['{rules}']
-scrape_configs:
-  - job_name: spillway
-    static_configs: [{{targets: ['{target}']}}]
-"""
 needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus here")
 
 
@@ -100,11 +90,12 @@ def test_promtool_finds_no_fault_with_the_rules() -> None:
 
 @needs_prometheus
 def test_prometheus_scrapes_keeps_exemplars_and_evaluates_the_rules(
-    with_ops: Callable[..., None], tmp_path: Path
+    with_ops: Callable[..., None], prometheus_server: ModuleType, tmp_path: Path
 ) -> None:
     async def test(ops: Any) -> None:
         page = serve_some(ops.supervisor.runtime)
-        async with prometheus(tmp_path, str(ops.http.base_url).removeprefix("http://")) as ask:
+        target = str(ops.http.base_url).removeprefix("http://")
+        async with prometheus_server.prometheus(tmp_path, target, rules=[RULES]) as ask:
 
             async def value(query: str) -> dict[str, float]:
                 """Wait until a query has an answer; return it by model."""
@@ -134,40 +125,3 @@ def test_prometheus_scrapes_keeps_exemplars_and_evaluates_the_rules(
         page.close()
 
     with_ops(test)
-
-
-@asynccontextmanager
-async def prometheus(folder: Path, target: str) -> AsyncIterator[Callable[..., Any]]:
-    """Yield what asks the API of a Prometheus that scrapes `target`."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    file = folder / "prometheus.yml"
-    file.write_text(CONFIGURATION.format(rules=RULES, target=target), encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        *("prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"),
-        *(f"--web.listen-address={address}", "--enable-feature=exemplar-storage", "--log.level=error"),
-    )
-    try:
-        async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
-
-            async def ask(what: str, **given: str) -> Any:
-                answer = await http.get(f"/api/v1/{what}", params=given)
-                body = json.loads(answer.content)
-                assert body["status"] == "success", body
-                return body["data"]
-
-            async with asyncio.timeout(PATIENCE_S):
-                while not await is_up(http):
-                    assert process.returncode is None, "prometheus ended"
-                    await asyncio.sleep(0.1)
-            yield ask
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def is_up(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/-/ready")).status_code == 200
-    except httpx.ConnectError:
-        return False

@@ -21,6 +21,9 @@ PLAIN = {
     "telemetry.baggage_keys": st.sampled_from(["user.segment", "team", "a-b_c"]),
     "telemetry.currency": st.sampled_from(["EUR", "USD", "CHF"]),
     "device": st.sampled_from(["auto", "cpu", "cuda"]),
+    "slo.webhooks": st.sampled_from(["https://pager.example.com/a?b=c", "http://h:1/"]),
+    "slo.external_url": st.sampled_from(["https://ops.example.com", "http://[::1]:8001"]),
+    "slo.objectives": st.sampled_from(["auto", "standard", "laptop"]),
     "redis": st.sampled_from(["redis://h:1/2", "rediss://u:p@[::1]:7/0", "unix:///run/r.sock?db=1"]),
     "network.host": st.sampled_from(["127.0.0.1", "localhost", "::1", "127.5.5.5"]),
     "network.ops_host": st.sampled_from(["127.0.0.1", "0.0.0.0", "::", "ops.example.com"]),  # noqa: S104 - it is read, not bound

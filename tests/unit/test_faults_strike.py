@@ -4,8 +4,9 @@ import pytest
 
 from spillway_engine.plan import Row, StepPlan, StepResult
 from spillway_engine.process.exits import cause_of
-from spillway_engine.process.faults import MEANINGS, Fault, Faults, FaultyRunner, Hands, InjectedFaultError
+from spillway_engine.process.faults import Faults, FaultyRunner, Hands, InjectedFaultError
 from spillway_engine.request import Request, Sequence
+from spillway_wire.fault_names import MEANINGS, Fault
 from spillway_wire.messages import Inject
 from spillway_wire.sampling import SamplingParams
 
@@ -66,6 +67,14 @@ def test_a_fault_strikes_in_its_steps_only(world: World, fault: str, value: floa
     assert world.faults.armed == ()
 
 
+def test_a_strike_is_told_before_it_hurts(world: World) -> None:
+    world.faults.on_struck = world.seen.append
+    world.faults.arm(Inject(fault="crash", num_steps=2), last_step=0)
+    for step in (1, 2, 3):
+        FaultyRunner(EchoRunner(), world.faults).execute(plan(step))
+    assert world.seen == [1, "kill", 2, "kill"]
+
+
 @pytest.mark.parametrize(("fault", "raises"), [("exception", InjectedFaultError), ("out_of_memory", MemoryError)])
 def test_faults_that_raise(world: World, fault: str, raises: type[Exception]) -> None:
     assert world.faults.arm(Inject(fault=fault), last_step=4).armed
@@ -101,12 +110,47 @@ def test_frames_are_dropped_or_mangled_behind_their_length(world: World) -> None
     assert world.faults.arm(Inject(fault="drop_output", at_step=2), last_step=0).armed
     assert world.faults.arm(Inject(fault="corrupt_output", at_step=3), last_step=0).armed
     frame = b"\x00\x00\x00\x02ab"
-    assert world.faults.on_frame(1, frame) == frame
-    assert world.faults.on_frame(2, frame) is None
-    mangled = world.faults.on_frame(3, frame)
+    assert world.faults.on_frame(1, "g", frame) == frame
+    assert world.faults.on_frame(2, "g", frame) is None
+    mangled = world.faults.on_frame(3, "g", frame)
     assert mangled is not None
     assert (mangled[:4], len(mangled)) == (frame[:4], len(frame))
     assert mangled != frame
+
+
+def test_frames_are_doubled_or_come_behind_the_next_one_of_their_client(world: World) -> None:
+    assert world.faults.arm(Inject(fault="duplicate_output", at_step=1), last_step=0).armed
+    assert world.faults.arm(Inject(fault="late_output", at_step=2, num_steps=2), last_step=0).armed
+    sent = [world.faults.on_frame(step, client, f"{client}{step}".encode()) for step in range(1, 6) for client in "gh"]
+    assert sent == [b"g1g1", b"h1h1", None, None, None, None, b"g4g2g3", b"h4h2h3", b"g5", b"h5"]
+
+
+def test_poison_kills_where_it_is_aboard(world: World) -> None:
+    assert world.faults.arm(Inject(fault="poison", value=13, num_steps=99), last_step=0).armed
+    runner = FaultyRunner(EchoRunner(), world.faults)
+    runner.execute(plan(1))
+    assert world.seen == []
+    pill = Request(key=("a", "x", 1), prompt_token_ids=[1], params=SamplingParams(max_tokens=13), arrival=1)
+    runner.execute(StepPlan(2, (*plan(2).rows, Row(Sequence(pill, 0, max_output_tokens=13), 0, 1, True)), 2))
+    assert (world.seen, world.faults.num_struck) == (["kill"], 1)
+
+
+def test_faults_armed_for_good_strike_in_every_step(world: World) -> None:
+    world.faults.arm_for_good("slow_step:0.5,crash")
+    runner = FaultyRunner(EchoRunner(), world.faults)
+    for step in (1, 1_000_000):
+        world.faults.before_schedule(step)
+        runner.execute(plan(step))
+    assert world.seen == [("sleep", 0.5), "kill"] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [("gremlins", "unknown fault 'gremlins'"), ("slow_step:x", "'slow_step:x' is no fault with"), ("slow_step:-1", "value is -1")],
+)
+def test_what_cannot_be_armed_for_good_is_told(world: World, given: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        world.faults.arm_for_good(given)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from spillway_wire.messages import (
     Backlog,
     Submit,
 )
+from spillway_wire.outcomes import Outcome
 from spillway_wire.plane import EngineStatus
 
 
@@ -31,6 +32,20 @@ def test_a_death_moves_everything_at_once_the_most_important_first(pool_world: M
         assert reader.ticket.engine_ids == ("e0", "e1")
     assert {(event.from_engine, event.to_engine, event.attempt) for event in world.recovered} == {("e0", "e1", 2)}
     assert world.core.snapshot().num_recoveries == 3
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_a_request_goes_on_as_often_as_the_settings_allow(pool_world: ModuleType, most: int) -> None:
+    world = pool_world.World(max_recoveries=most)
+    reader = world.submit(max_tokens=9)
+    for _ in range(most + 1):
+        assert reader.entry.state is not State.FINISHED
+        engine = world.start("e0")
+        engine.take_in()
+        engine.step()
+        world.kill(engine)
+    refused = reader.read().refused
+    assert (refused.outcome, refused.limit) == (Outcome.ENGINE_FAILED, f"max_recoveries={most}")
 
 
 def test_a_cut_connection_waits_for_the_verdict_and_then_goes_on_without(pool_world: ModuleType) -> None:

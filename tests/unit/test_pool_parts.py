@@ -245,7 +245,7 @@ def test_the_same_request_is_known_again_whatever_its_seed_and_id() -> None:
 
 
 def test_the_quarantine_is_bounded_and_ends() -> None:
-    quarantine = Quarantine(PoolPolicies(max_quarantined=2, quarantine_s=10.0))
+    quarantine = Quarantine(PoolPolicies(max_quarantined=2), lambda: 10.0)
     first, second, third = (work(prompt_token_ids=[n]) for n in range(3))
     for number, request in enumerate((first, second, third)):
         quarantine.add(request, 4, float(number))

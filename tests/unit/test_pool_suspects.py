@@ -53,6 +53,16 @@ def test_what_kills_engines_alone_is_quarantined_and_innocents_go_on(pool_world:
     assert world.submit([1]).entry.state is State.RUNNING
 
 
+def test_without_quarantine_what_killed_engines_may_kill_again(pool_world: ModuleType) -> None:
+    world = pool_world.World(quarantine_s=0.0)
+    pill = world.submit([1])
+    for _ in range(4):
+        world.crash("e0", pill)
+    assert pill.read().refused.outcome is Outcome.ENGINE_FAILED
+    world.start("e0")
+    assert world.submit([1]).entry.state is State.RUNNING
+
+
 def test_one_request_runs_alone_at_a_time(pool_world: ModuleType) -> None:
     world = pool_world.World()
     suspects = [world.submit([1]), world.submit([2])]

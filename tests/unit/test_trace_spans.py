@@ -241,4 +241,4 @@ def test_several_prompts_have_their_own_spans_and_share_the_ends(told: Any) -> N
     spans = Trace.of_request(facts).spans
     assert [span.attributes[names.PROMPT] for span in spans if span.name == "attempt"] == [0, 1]
     assert [name for name, _, _ in tree(spans)].count("tail") == 1
-    assert tree(spans)[:3] == [("generate_content demo", 0, 110), ("admission", 0, 10), ("tail", 100, 110)]
+    assert tree(spans)[:3] == [("text_completion demo", 0, 110), ("admission", 0, 10), ("tail", 100, 110)]

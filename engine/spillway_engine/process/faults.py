@@ -11,44 +11,14 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from typing import Final
 
 from spillway_engine.plan import Runner, StepPlan, StepResult
+from spillway_wire.fault_names import VALUES, Fault
 from spillway_wire.messages import Inject, Injected
 
-
-class Fault(StrEnum):
-    """What can be ordered."""
-
-    CRASH = "crash"
-    EXCEPTION = "exception"
-    ENDLESS_STEP = "endless_step"
-    SLOW_STEP = "slow_step"
-    NAN_LOGITS = "nan_logits"
-    OUT_OF_MEMORY = "out_of_memory"
-    KV_EXHAUSTION = "kv_exhaustion"
-    DROP_OUTPUT = "drop_output"
-    CORRUPT_OUTPUT = "corrupt_output"
-
-
-MEANINGS: dict[Fault, str] = {
-    Fault.CRASH: "SIGKILL to the process itself, in the middle of the step",
-    Fault.EXCEPTION: "the step raises: last words, then exit",
-    Fault.ENDLESS_STEP: "the step never ends and burns a core",
-    Fault.SLOW_STEP: "the step takes `value` seconds longer",
-    Fault.NAN_LOGITS: "a share `value` of the step's sampling rows, at least one, has NaN logits",
-    Fault.OUT_OF_MEMORY: "the step raises MemoryError: the engine goes on in smaller steps",
-    Fault.KV_EXHAUSTION: "a share `value` of all cache blocks is held back, as soon as they are free",
-    Fault.DROP_OUTPUT: "the step's output frames are not sent; their sequence numbers are used",
-    Fault.CORRUPT_OUTPUT: "the step's output frames are sent with their content mangled",
-}
-
-_VALUES: dict[Fault, tuple[float, float]] = {
-    Fault.SLOW_STEP: (0.0, 3600.0),
-    Fault.NAN_LOGITS: (0.0, 1.0),
-    Fault.KV_EXHAUSTION: (0.0, 1.0),
-}
-"""Allowed values of the faults that have one."""
+FOR_GOOD: Final = 2**62
+"""Steps that no process lives to see."""
 
 
 class InjectedFaultError(RuntimeError):
@@ -92,8 +62,12 @@ class Faults:
         """Holds back this share of all blocks; 0 gives them back."""
         self._holding = 0.0
         self._round = 0
+        self._late: dict[str, bytes] = {}
+        """Frames that are sent behind the client's next one."""
         self.armed: tuple[Armed, ...] = ()
         self.num_struck = 0
+        self.on_struck: Callable[[int], None] = lambda _: None
+        """Told how many have struck, before it hurts: after some strikes nothing is told any more."""
 
     def arm(self, order: Inject, last_step: int) -> Injected:
         """Arm a fault, or say why not; `last_step` is the last step that has begun."""
@@ -104,6 +78,19 @@ class Faults:
         self.armed += (Armed(Fault(order.fault), first, first + order.num_steps - 1, order.value),)
         return Injected(fault=order.fault, armed=True, message=f"strikes from step {first} on")
 
+    def arm_for_good(self, given: str) -> None:
+        """Arm `FAULT:VALUE,FAULT,…` from the first step on, for all. Raises ValueError that says what is wrong."""
+        for word in given.split(","):
+            name, _, value = word.partition(":")
+            try:
+                order = Inject(fault=name, value=float(value or 0.0), num_steps=FOR_GOOD)
+            except ValueError:
+                raise ValueError(f"{word!r} is no fault with a number, such as slow_step:0.02") from None
+            problem = self._problem(order, last_step=0)
+            if problem is not None:
+                raise ValueError(problem)
+            self.arm(order, last_step=0)
+
     def _problem(self, order: Inject, last_step: int) -> str | None:
         if order.fault not in tuple(Fault):
             return f"unknown fault {order.fault!r}; there are: {', '.join(Fault)}"
@@ -111,14 +98,16 @@ class Faults:
             return f"at_step is {order.at_step}; step {last_step} has begun already"
         if order.num_steps < 1:
             return f"num_steps is {order.num_steps}; it must be at least 1"
-        low, high = _VALUES.get(Fault(order.fault), (-math.inf, math.inf))
+        low, high = VALUES.get(Fault(order.fault), (-math.inf, math.inf))
         if not low <= order.value <= high:
             return f"value is {order.value}; {order.fault} takes {low:g} to {high:g}"
         return None
 
     def _striking(self, step: int, *faults: Fault) -> list[Armed]:
         now = [armed for armed in self.armed if armed.fault in faults and armed.first <= step <= armed.last]
-        self.num_struck += len(now)
+        if now:
+            self.num_struck += len(now)
+            self.on_struck(self.num_struck)
         return now
 
     # ---- where they strike, in the order of a step ----
@@ -138,8 +127,13 @@ class Faults:
             self._hold_back(share)
             self._holding = share
 
-    def before_execute(self, step: int) -> None:
+    def before_execute(self, plan: StepPlan) -> None:
         """Strike inside the step, before it computes anything."""
+        step = plan.step
+        pills = {armed.value for armed in self.armed if armed.fault is Fault.POISON}
+        if pills and any(row.sequence.params.max_tokens in pills for row in plan.rows):
+            self._striking(step, Fault.POISON)
+            self._hands.kill()
         for armed in self._striking(step, *_BEFORE_EXECUTE):
             match armed.fault:
                 case Fault.CRASH:
@@ -166,13 +160,18 @@ class Faults:
             )
         return result
 
-    def on_frame(self, step: int, frame: bytes) -> bytes | None:
-        """Drop or mangle an output frame; its length stays true, so that only this one is lost."""
+    def on_frame(self, step: int, client_id: str, frame: bytes) -> bytes | None:
+        """Drop, mangle, double or hold back an output frame; its length stays true: no other is lost with it."""
         if self._striking(step, Fault.DROP_OUTPUT):
             return None
         if self._striking(step, Fault.CORRUPT_OUTPUT):
             return frame[:4] + bytes(byte ^ 0xA5 for byte in frame[4:])
-        return frame
+        if self._striking(step, Fault.DUPLICATE_OUTPUT):
+            return frame + frame
+        if self._striking(step, Fault.LATE_OUTPUT):
+            self._late[client_id] = self._late.get(client_id, b"") + frame
+            return None
+        return frame + self._late.pop(client_id, b"")
 
 
 _BEFORE_EXECUTE = (Fault.CRASH, Fault.ENDLESS_STEP, Fault.SLOW_STEP, Fault.EXCEPTION, Fault.OUT_OF_MEMORY)
@@ -186,7 +185,7 @@ class FaultyRunner:
 
     def execute(self, plan: StepPlan) -> StepResult:
         """Run `plan`, with what is armed for it."""
-        self._faults.before_execute(plan.step)
+        self._faults.before_execute(plan)
         return self._faults.after_execute(plan, self._inner.execute(plan))
 
     def close(self) -> None:

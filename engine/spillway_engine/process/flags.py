@@ -27,6 +27,8 @@ class ProcessSettings:
     parent_pid: int | None
     series: Path | None = None
     """A page for its metrics that the starter has made; None: one that nobody reads."""
+    arm: str | None = None
+    """Faults that are there from the first step on, as `FAULT:VALUE,…`; only with `chaos`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,6 +64,7 @@ def parse_flags(arguments: Sequence[str]) -> tuple[EngineSettings, ProcessSettin
     parser.add_argument("--page", type=Path, metavar="PATH", help="progress page made by the starter of this process")
     parser.add_argument("--series", type=Path, metavar="PATH", help="page of metrics made by the starter, too")
     parser.add_argument("--chaos", action="store_true", help="obey orders to inject faults")
+    parser.add_argument("--arm", metavar="FAULT[:VALUE],…", help="faults from the first step on; only with --chaos")
     parser.add_argument(
         "--parent-pid", type=_whole, metavar="PID", help="die with this process, which started this one"
     )
@@ -76,6 +79,8 @@ def parse_flags(arguments: Sequence[str]) -> tuple[EngineSettings, ProcessSettin
         address = parse_address(given["address"])
     except AddressError as error:
         raise SettingsError(f"--address: {error}") from None
+    if given["arm"] is not None and not given["chaos"]:
+        raise SettingsError("--arm is given without --chaos; faults need both")
     process = ProcessSettings(
         address=address,
         engine_id=given["engine_id"],
@@ -83,6 +88,7 @@ def parse_flags(arguments: Sequence[str]) -> tuple[EngineSettings, ProcessSettin
         page=given["page"],
         series=given["series"],
         chaos=given["chaos"],
+        arm=given["arm"],
         parent_pid=given["parent_pid"],
     )
     return settings, process

@@ -63,6 +63,8 @@ class StepLoop:
         self._clock_ns = clock_ns
         self._log = log
         self._faults = faults
+        if faults is not None:
+            faults.on_struck = self._count_struck
         self._instruments = instruments
         self._orphaned = orphaned
         self._tick_ns = int(tick_s * 1e9)
@@ -245,8 +247,9 @@ class StepLoop:
         counters[Counter.WAITING] = load.waiting
         counters[Counter.FREE_BLOCKS] = load.free_blocks
         counters[Counter.WAITING_PREFILL_TOKENS] = load.waiting_prefill_tokens
-        if self._faults is not None:
-            counters[Counter.FAULTS_STRUCK] = self._faults.num_struck
+
+    def _count_struck(self, num_struck: int) -> None:
+        self._counters[Counter.FAULTS_STRUCK] = num_struck
 
     def _end_all(self, channels: Channels) -> None:
         now_ns = self._clock_ns()

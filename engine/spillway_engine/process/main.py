@@ -157,6 +157,11 @@ async def serve(
     core = loaded.core
     num_blocks = loaded.capacity.num_blocks
     faults = Faults(hold_back=lambda share: core.hold_back(round(share * num_blocks))) if process.chaos else None
+    if faults is not None and process.arm is not None:
+        try:
+            faults.arm_for_good(process.arm)
+        except ValueError as error:
+            raise SettingsError(f"--arm: {error}") from None
     _watch(
         core,
         page,

@@ -12,8 +12,8 @@ from spillway_wire.page import Counter
 
 Wire = Connection[ToEngine]
 
-FrameHook = Callable[[int, bytes], bytes | None]
-"""Sees (step, frame) of every step's output before it is sent; None drops it. For injected faults."""
+FrameHook = Callable[[int, str, bytes], bytes | None]
+"""Sees (step, client, frame) of every step's output before it is sent; None drops it. For injected faults."""
 
 
 class StepTimes(Protocol):
@@ -107,7 +107,7 @@ class Outbox:
             yield from self.send_step(client, report, load, deltas[middle:])
             return
         if self._frame_hook is not None and frame is not None:
-            frame = self._frame_hook(report.step, frame)
+            frame = self._frame_hook(report.step, client.id, frame)
         if not self._queue(client, frame):
             yield Unread()
 

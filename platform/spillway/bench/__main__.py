@@ -15,7 +15,9 @@ PARTS: Final = {
     "overload": "goodput when more is asked than can be done, and what admission promises",
     "ledger": "what quotas in Redis cost, how exact they are, and what happens while Redis is away",
     "simulation": "admission in virtual time, and the plots of docs/admission.md",
-    "telemetry": "what traces cost",
+    "telemetry": "what telemetry costs",
+    "truth": "whether a client's stopwatch, the metrics and the traces tell the same while engines die",
+    "recovered": "traces of requests that outlived their engine, and counters that outlive any process",
     "scrape": "how long a scrape of a large pool takes",
     "mixed": "requests of all kinds, a tenth of them leaving",
 }

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from spillway.bench.client import Connection, Reply, get, post
@@ -19,6 +19,8 @@ from spillway.bench.client import Connection, Reply, get, post
 START_TIMEOUT_S = 180.0
 """The first start on a machine compiles kernels."""
 END_TIMEOUT_S = 30.0
+SERVES_ALL: Final = ("--no-admission-shed",)
+"""For what has nothing to do with load: on a machine that others use, too, a busy moment is no finding."""
 
 
 class StartFailedError(Exception):

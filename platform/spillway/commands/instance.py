@@ -79,6 +79,10 @@ class InstanceClient:
         """Return the state of everything (`GET /admin/pool`)."""
         return self._ask("GET", "/admin/pool")
 
+    def objectives(self) -> dict[str, Any]:
+        """Return how objectives stand (`GET /slo`)."""
+        return self._ask("GET", "/slo")
+
     def order(self, path: str) -> str:
         """Give an order and return what the instance says to it."""
         return str(self._ask("POST", path).get("message", ""))

@@ -5,12 +5,15 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from spillway.configuration.layers import did_you_mean
 from spillway.errors import ConfigurationError
 from spillway.settings import AuthSettings, GenerationSettings, NetworkSettings, RestartSettings, Settings
 from spillway_wire.sampling import SamplingParams, sampling_problems
 
+OBJECTIVES: Final = ("auto", "standard", "laptop")
+"""Names that mean objectives of ours; the supervisor does not read them itself."""
 Origin = Callable[[str], str]
 """Returns the name that a setting was given by: its place in the file if it is a default."""
 
@@ -30,6 +33,7 @@ def check(settings: Settings, origin: Origin, has_tenants: StoredTenants) -> Non
     _check_tiers(settings, origin)
     _check_tenants(settings)
     _check_issuer(settings.auth, origin)
+    _check_objectives(settings.slo.objectives, origin("slo.objectives"))
 
 
 def is_loopback(host: str) -> bool:
@@ -184,6 +188,13 @@ def _check_issuer(auth: AuthSettings, origin: Origin) -> None:
         raise ConfigurationError(f"{origin('auth.jwt_algorithms')} is empty: no token would be believed")
     if auth.jwt_jwks is not None and not auth.jwt_jwks.startswith("https://"):
         _check_file(auth.jwt_jwks, origin("auth.jwt_jwks"))
+
+
+def _check_objectives(given: str, place: str) -> None:
+    if given not in OBJECTIVES and not Path(given).exists():
+        raise ConfigurationError(
+            f"{place} is {given!r}; it must be {', '.join(OBJECTIVES)}, or a file or a folder that is there"
+        )
 
 
 def _check_file(file: str, place: str) -> None:

@@ -75,6 +75,12 @@ def _host(text: str) -> str | None:
     return None if plain else "a host name or an address, such as 127.0.0.1, 0.0.0.0 or ::"
 
 
+def _http_url(text: str) -> str | None:
+    parts = urlsplit(text)
+    is_one = parts.scheme in {"http", "https"} and parts.netloc
+    return None if is_one else "a URL that starts with http:// or https://"
+
+
 def _jwks(text: str) -> str | None:
     # A URL without TLS would let anybody on the way say whom to believe.
     is_one = text.startswith("https://") or (text and "://" not in text)
@@ -112,6 +118,8 @@ _LIMITS: Final[dict[str, Limits]] = {
     "limits.slow_reader_s": (0.1, _ANY_DAY_S),
     "limits.first_byte_s": (0, _ANY_DAY_S),
     "limits.keep_alive_s": (0.1, _ANY_DAY_S),
+    "limits.max_recoveries": (0, 1_000_000),
+    "limits.quarantine_s": (0, _ANY_DAY_S),
     "admission.anonymous_tier": name_problem,
     "admission.lease_s": (1, 600),
     "admission.redis_timeout_s": (0.005, 5),
@@ -126,6 +134,9 @@ _LIMITS: Final[dict[str, Limits]] = {
     "telemetry.price_output": (0, 1_000_000),
     "telemetry.currency": _currency,
     "telemetry.baggage_keys": _baggage_key,
+    "slo.time_scale": (0.0001, 1),
+    "slo.webhooks": _http_url,
+    "slo.external_url": _http_url,
     "auth.jwt_leeway_s": (0, 600),
     "restart.backoff_base_s": (0.001, 3600),
     "restart.backoff_cap_s": (0.001, 3600),

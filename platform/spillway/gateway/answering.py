@@ -178,5 +178,7 @@ class Answer:
             return  # nobody has computed anything for what was refused
         tally, usage = self._gateway.tally, self._usage()
         self._visitor.cached_tokens = usage.cached_tokens
+        # what a stop string cut off was counted when it came, and its client is not told of it
+        self._visitor.output_tokens = usage.completion_tokens
         tally.add(PROMPT_TOKENS, usage.prompt_tokens)
         tally.add(OUTPUT_TOKENS, usage.completion_tokens)

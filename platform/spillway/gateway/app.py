@@ -14,7 +14,7 @@ from spillway.gateway.exchange import Exchange
 from spillway.gateway.gateway import Gateway
 from spillway.gateway.information import information_handlers
 from spillway.gateway.problems import Problem, body, headers
-from spillway.gateway.reply import VISIT, Receive, Scope, Send, Visit
+from spillway.gateway.reply import HEARD, VISIT, Receive, Scope, Send, Visit
 from spillway_wire.outcomes import Outcome
 
 _STATUS_OUTCOMES: Final = {401: Outcome.UNAUTHENTICATED, 403: Outcome.FORBIDDEN}
@@ -31,7 +31,7 @@ class GatewayApp(Litestar):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
         """Serve one connection."""
         if scope["type"] == "http":
-            visit = Visit(self._new_id(), self._clock, send)
+            visit = Visit(self._new_id(), self._clock, send, heard=scope.get(HEARD))
             scope[VISIT] = visit
             send = visit.send
         await super().__call__(scope, receive, send)  # type: ignore[arg-type]

@@ -8,13 +8,14 @@ import asyncio
 import http
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from spillway.gateway.problems import Problem, body, invalid
-from spillway.gateway.reply import ABORT
+from spillway.gateway.reply import ABORT, HEARD
 from spillway_wire.outcomes import Outcome
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -93,7 +94,8 @@ class HttpConnection(HttpToolsProtocol):
             self._mind_head()  # uvicorn has no timer from the first byte of a head on
 
     def on_headers_complete(self) -> None:
-        """Begin to serve."""
+        """Begin to serve; what the loop does before this request's turn comes is a part of its time."""
+        self.scope[HEARD] = time.monotonic()  # type: ignore[typeddict-unknown-key]
         self._num_silent_bytes = 0
         self._forget_head()
         super().on_headers_complete()

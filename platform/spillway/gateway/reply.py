@@ -13,6 +13,8 @@ VISIT: Final = "spillway.visit"
 """Key of the `Visit` in the scope."""
 ABORT: Final = "spillway.abort"
 """Key of the function that drops the connection at once, unsent bytes and all, where the server offers one."""
+HEARD: Final = "spillway.heard"
+"""Key of the monotonic time when the request's head was whole, where the server notes it: its turn comes later."""
 JSON: Final = (b"content-type", b"application/json")
 EVENTS: Final[Headers] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -26,10 +28,11 @@ class Visit:
 
     __slots__ = ("_clock", "_send", "began", "headers", "request_id")
 
-    def __init__(self, request_id: str, clock: Callable[[], float], send: Send) -> None:
+    def __init__(self, request_id: str, clock: Callable[[], float], send: Send, *, heard: float | None = None) -> None:
+        """`heard` is when that was, by the clock; None: now."""
         self.request_id = request_id
         self._clock = clock
-        self.began = clock()
+        self.began = clock() if heard is None else heard
         self._send = send
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         """Further headers, whatever the answer is."""

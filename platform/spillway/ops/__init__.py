@@ -7,7 +7,9 @@ What it answers comes from the supervisor; a gateway that drowns in traffic cann
 `overseer`            the supervisor as ops sees it: status (kept for a moment) and orders
 `readiness`           status → ready, or the reasons why not
 `metrics`             status → metric families
-`admin`               pool state, drain, restart, faults
+`admin`               pool state, drain, restart, faults, profiles
+`profile`             py-spy on a running child
+`console`             the live page
 `access`              who may do that
 ====================  ==============================================================================================
 """

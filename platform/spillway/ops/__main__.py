@@ -21,7 +21,9 @@ from spillway.configuration.checks import is_loopback
 from spillway.errors import SpillwayError
 from spillway.ops.access import AdminKey
 from spillway.ops.app import build_app
+from spillway.ops.console.console import Console
 from spillway.ops.metrics import Scraper
+from spillway.ops.objectives.opening import open_keeper
 from spillway.ops.overseer import Overseer
 from spillway.server import Server, uvicorn_config
 from spillway.state import StateFolder
@@ -65,11 +67,15 @@ async def serve(child: Child, log: Log) -> int:
     page = open_page(child.runtime, child.child_id, child.incarnation, log)
     traces = open_traces(state.path, os.environ, log, process=child.child_id, options=trace_options(settings.telemetry))
     restarts = RestartTraces(traces.pipeline.offer, StoreReader(state.path / FILE_NAME))
-    scraper = Scraper(overseer, child.runtime.path, page)
+    console = Console(overseer, child.runtime.path, state.path / FILE_NAME, settings)
+    keeper = open_keeper(settings, state.path, child.runtime.path, log)
+    scraper = Scraper(overseer, child.runtime.path, page, more=keeper.families)
     app = build_app(
         overseer,
         AdminKey(state.admin_key()),
         scraper,
+        console,
+        keeper,
         chaos=settings.chaos,
         pages_need_key=not is_loopback(settings.network.ops_host),
     )
@@ -86,9 +92,15 @@ async def serve(child: Child, log: Log) -> int:
 
     def on_lost(reason: str) -> None:
         lost.append(reason)
+        console.end()
         server.end(at_once=True)
 
+    def end() -> None:
+        console.end()
+        server.end()
+
     def received(message: FromSupervisor) -> None:
+        console.received(message)
         if isinstance(message, Reload):
             renew(server.config, settings.network, log)
         elif isinstance(message, EngineLife):
@@ -106,14 +118,17 @@ async def serve(child: Child, log: Log) -> int:
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.end)
+        loop.add_signal_handler(number, end)
     beating = loop.create_task(beat(link, facts=lambda: (0, {})))
+    keeper.start()
     try:
         await server.serve(sockets=[socket.socket(fileno=child.fd)])
     finally:
         beating.cancel()
         asked = not lost
         await link.close()
+        await console.close()
+        await keeper.close()
         await asyncio.to_thread(traces.close)
         scraper.close()
         page.close()

@@ -1,5 +1,6 @@
-"""The admin endpoints: the state of the pool, and orders to the supervisor. All of them need the admin key."""
+"""The admin endpoints: the state of the pool, orders to the supervisor, profiles. All of them need the admin key."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,8 @@ from spillway.gateway.problems import Problem
 from spillway.json_response import json_response
 from spillway.ops.access import AdminKey
 from spillway.ops.overseer import Overseer
+from spillway.ops.profile import Profiler, read_request
+from spillway_wire.fault_names import MEANINGS, VALUES, Fault
 from spillway_wire.messages import Inject
 from spillway_wire.outcomes import Outcome
 from spillway_wire.plane import OrderKind
@@ -21,6 +24,8 @@ _ACCEPTED: Final = 202
 _UNKNOWN_ENGINE: Final = "engine_not_found"
 _REFUSED: Final = "order_refused"
 _CHAOS_OFF: Final = "chaos_disabled"
+Ordered = Callable[[OrderKind, str, str], object]
+"""Told of every order that is being carried out: its kind, target, and what the supervisor said of it."""
 
 
 class FaultOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +38,9 @@ class FaultOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     num_steps: int = 1
 
 
-def admin_router(overseer: Overseer, key: AdminKey, *, chaos: bool) -> Router:
+def admin_router(
+    overseer: Overseer, key: AdminKey, *, chaos: bool, profiler: Profiler, ordered: Ordered = lambda *_: None
+) -> Router:
     """Return the routes under `/admin`."""
 
     def need_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -44,20 +51,25 @@ def admin_router(overseer: Overseer, key: AdminKey, *, chaos: bool) -> Router:
         """Everything the supervisor knows."""
         return json_response(await overseer.status(), 200)
 
+    async def order(kind: OrderKind, engine_id: str = "", options: dict[str, Any] | None = None) -> Response[bytes]:
+        message = await _order(overseer, kind, engine_id, options)
+        ordered(kind, engine_id, str((options or {}).get("fault", "")) or message)
+        return json_response({"accepted": True, "message": message}, _ACCEPTED)
+
     @post("/engines/{engine_id:str}/drain")
     async def drain(engine_id: str) -> Response[bytes]:
         """Let an engine finish what it has, then keep it stopped."""
-        return await _order(overseer, OrderKind.DRAIN_ENGINE, engine_id)
+        return await order(OrderKind.DRAIN_ENGINE, engine_id)
 
     @post("/engines/{engine_id:str}/restart")
     async def restart(engine_id: str) -> Response[bytes]:
         """Let an engine finish what it has and start it anew."""
-        return await _order(overseer, OrderKind.RESTART_ENGINE, engine_id)
+        return await order(OrderKind.RESTART_ENGINE, engine_id)
 
     @post("/rolling-restart")
     async def rolling_restart() -> Response[bytes]:
         """Restart the engines one after another."""
-        return await _order(overseer, OrderKind.ROLLING_RESTART)
+        return await order(OrderKind.ROLLING_RESTART)
 
     @post("/faults")
     async def faults(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -66,13 +78,30 @@ def admin_router(overseer: Overseer, key: AdminKey, *, chaos: bool) -> Router:
             raise Problem(
                 Outcome.FORBIDDEN, "Faults can be ordered only if Spillway was started with --chaos.", code=_CHAOS_OFF
             )
-        order = _read_fault(await request.body())
-        fields = msgspec.structs.asdict(order)
-        return await _order(overseer, OrderKind.INJECT, fields.pop("engine"), fields)
+        fields = msgspec.structs.asdict(_read_fault(await request.body()))
+        return await order(OrderKind.INJECT, fields.pop("engine"), fields)
+
+    @get("/faults")
+    async def list_faults() -> Response[bytes]:
+        """Which faults there are, and whether they can be ordered."""
+        return json_response({"enabled": chaos, "faults": [_described(fault) for fault in Fault]})
+
+    @post("/profile/{child:str}")
+    async def profile(child: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Profile an engine or gateway for `seconds`; `format` is speedscope, flamegraph or raw."""
+        seconds, form = read_request(request.query_params)
+        taken = await profiler.take(await overseer.status(), child, seconds, form)
+        headers = {
+            "content-type": taken.content_type,
+            "content-disposition": f'attachment; filename="{taken.name}"',
+            "x-content-type-options": "nosniff",
+            "cache-control": "no-store",
+        }
+        return Response(taken.body, status_code=200, headers=headers)
 
     return Router(
         path="/admin",
-        route_handlers=[pool, drain, restart, rolling_restart, faults],
+        route_handlers=[pool, drain, restart, rolling_restart, faults, list_faults, profile],
         guards=[need_key],
         request_max_body_size=_MAX_BODY_BYTES,
     )
@@ -86,15 +115,18 @@ def _read_fault(body: bytes) -> FaultOrder:
         raise Problem(Outcome.INVALID, f"The body must be a JSON object with {names}: {error}") from None
 
 
-async def _order(
-    overseer: Overseer, kind: OrderKind, engine_id: str = "", options: dict[str, Any] | None = None
-) -> Response[bytes]:
+def _described(fault: Fault) -> dict[str, Any]:
+    return {"name": fault.value, "meaning": MEANINGS[fault], "value": VALUES.get(fault)}
+
+
+async def _order(overseer: Overseer, kind: OrderKind, engine_id: str, options: dict[str, Any] | None) -> str:
+    """Give an order, and return what the supervisor says of it. Raises `Problem` if it refuses."""
     if engine_id:
         await _need_engine(overseer, engine_id)
     reply = await overseer.order(kind, engine_id, options)
     if not reply.accepted:
         raise Problem(Outcome.INVALID, reply.message, code=_REFUSED, status=409)
-    return json_response({"accepted": True, "message": reply.message}, _ACCEPTED)
+    return reply.message
 
 
 async def _need_engine(overseer: Overseer, engine_id: str) -> None:

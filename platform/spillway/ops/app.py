@@ -14,8 +14,13 @@ from spillway.gateway.problems import Problem
 from spillway.json_response import json_response
 from spillway.ops.access import AdminKey
 from spillway.ops.admin import admin_router
+from spillway.ops.console.console import Console
+from spillway.ops.console.routes import console_router
 from spillway.ops.metrics import Scraper
+from spillway.ops.objectives.keeper import Keeper
+from spillway.ops.objectives.routes import slo_handler
 from spillway.ops.overseer import Overseer, SilentError
+from spillway.ops.profile import Profiler
 from spillway.ops.readiness import readiness_facts
 from spillway.readiness import reasons_not_ready
 from spillway_wire.outcomes import Outcome
@@ -23,7 +28,16 @@ from spillway_wire.outcomes import Outcome
 _UNAVAILABLE: Final = 503
 
 
-def build_app(overseer: Overseer, key: AdminKey, scraper: Scraper, *, chaos: bool, pages_need_key: bool) -> Litestar:
+def build_app(
+    overseer: Overseer,
+    key: AdminKey,
+    scraper: Scraper,
+    console: Console,
+    keeper: Keeper,
+    *,
+    chaos: bool,
+    pages_need_key: bool,
+) -> Litestar:
     """Return the application. `pages_need_key`: whether others than this machine can reach the port.
 
     Probes (`/health`, `/ready`) never need the key: they say nothing that a request to the API would not.
@@ -55,9 +69,13 @@ def build_app(overseer: Overseer, key: AdminKey, scraper: Scraper, *, chaos: boo
         body, content_type = await scraper.scrape(request.headers.get("accept", ""))
         return Response(body, status_code=200, headers={"content-type": content_type})
 
-    pages = Router(path="/", route_handlers=[metrics], guards=[need_key])
+    pages = Router(path="/", route_handlers=[metrics, slo_handler(keeper)], guards=[need_key])
     return Litestar(
-        [health, ready, pages, admin_router(overseer, key, chaos=chaos)],
+        [
+            *(health, ready, pages),
+            console_router(console, key, pages_need_key=pages_need_key),
+            admin_router(overseer, key, chaos=chaos, profiler=Profiler(), ordered=console.ordered),
+        ],
         exception_handlers={Problem: _told, SilentError: _silent, HTTPException: _refused, Exception: _broken},
         openapi_config=None,
         logging_config=None,

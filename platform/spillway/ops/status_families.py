@@ -11,6 +11,7 @@ computed from the counters of the same moment, so that in every scrape
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from spillway.ops.readiness import readiness_facts
@@ -18,9 +19,10 @@ from spillway.readiness import reasons_not_ready
 from spillway.telemetry.metrics.exposition import Family
 from spillway_wire import names
 from spillway_wire import status_names as status_of
-from spillway_wire.metric import Metric, gauge
+from spillway_wire.fact_names import fact_metric
+from spillway_wire.metric import Metric
 from spillway_wire.outcomes import Outcome
-from spillway_wire.plane import EngineStatus
+from spillway_wire.plane import EngineStatus, ExitCause
 
 _ALIVE: Final = frozenset({EngineStatus.STANDBY, EngineStatus.READY, EngineStatus.DRAINING})
 """States in which what an engine holds is a fact."""
@@ -31,6 +33,7 @@ _REDIS_STATES: Final = (
 """It loads nothing, and is never on standby."""
 _OUTCOME: Final = "outcome_"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_fact_metric = lru_cache(maxsize=1000)(fact_metric)
 _TAKEN: Final = frozenset(metric.name for metric in (*names.METRICS, *status_of.STATUS_METRICS))
 
 
@@ -102,16 +105,14 @@ def _gateway(found: Families, gateway: Mapping[str, Any]) -> int:
 
 
 def _facts(found: Families, gateway_id: str, facts: Mapping[str, float]) -> None:
-    """Say the gauges of a beat; those of a model bear its name behind a dot."""
+    """Say the gauges of a beat; those of a model or an engine bear its name behind a dot."""
     for key, value in facts.items():
-        name, dot, model = key.partition(".")
-        if name.endswith("_s"):  # short in the code, as everywhere; whole for Prometheus
-            name = name.removesuffix("_s") + "_seconds"
-        full = status_of.GATEWAY_FACT + name
-        if _NAME.fullmatch(name) and full not in _TAKEN:
-            labels = (gateway_id, model) if dot else (gateway_id,)
-            metric = gauge(full, status_of.GATEWAY_FACT_HELP, *("gateway", "model")[: len(labels)])
-            found.say(metric, labels, value)
+        name, dot, whose = key.partition(".")
+        if not _NAME.fullmatch(name):
+            continue
+        metric = _fact_metric(name, has_more=bool(dot))
+        if metric.name not in _TAKEN:
+            found.say(metric, (gateway_id, whose) if dot else (gateway_id,), value)
 
 
 def _engine(found: Families, engine: Mapping[str, Any]) -> None:
@@ -144,8 +145,10 @@ def _load(found: Families, engine: Mapping[str, Any], labels: tuple[str, ...]) -
 
 
 def _restarts(found: Families, metric: Metric, labels: tuple[str, ...], child: Mapping[str, Any]) -> None:
-    for cause, count in (child.get("restarts") or {}).items():
-        found.say(metric, (*labels, str(cause)), count)
+    """Say all causes from the start: of a counter that begins at 1, Prometheus would not see the first."""
+    counts: Mapping[str, int] = child.get("restarts") or {}
+    for cause in dict.fromkeys((*ExitCause, *counts)):
+        found.say(metric, (*labels, str(cause)), counts.get(cause, 0))
 
 
 def _others(found: Families, status: Mapping[str, Any]) -> None:

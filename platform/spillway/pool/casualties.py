@@ -14,6 +14,7 @@ abort of its own, and what it might still say has no way here.
 
 from collections.abc import Callable, Iterable
 
+from spillway.pool import refusals
 from spillway.pool.contract import Refused
 from spillway.pool.dispatcher import Dispatcher
 from spillway.pool.journal import Entry, Journal
@@ -24,6 +25,7 @@ from spillway.pool.queue import WaitingQueue
 from spillway.pool.recovery import plan_recovery
 from spillway.pool.suspects import Judgement, Quarantine, strike
 from spillway.pool.wires import Wires
+from spillway.settings import LimitSettings
 from spillway_wire.links import Ending
 from spillway_wire.plane import EngineDied, Quarantined
 
@@ -43,16 +45,17 @@ class Casualties:
         dispatcher: Dispatcher,
         *,
         policies: PoolPolicies,
+        limits: Callable[[], LimitSettings],
         clock: Callable[[], float],
         log: Callable[..., None],
         finish: Callable[[Entry, Refused | None], None],
         on_quarantine: Callable[[Quarantined], None],
     ) -> None:
-        """`on_quarantine` has the other gateways told."""
+        """`on_quarantine` has the other gateways told. `limits` are asked for each time: they may change."""
         self._wires, self._roster, self._queue, self._journal = wires, roster, queue, journal
-        self._dispatcher, self._policies, self._clock, self._log = dispatcher, policies, clock, log
+        self._dispatcher, self._policies, self._limits, self._clock, self._log = dispatcher, policies, limits, clock, log
         self._finish, self._on_quarantine = finish, on_quarantine
-        self.quarantine = Quarantine(policies)
+        self.quarantine = Quarantine(policies, lambda: limits().quarantine_s)
 
     # ---- what happened ----
 
@@ -125,7 +128,8 @@ class Casualties:
         stranded, view.stranded = view.stranded, {}
         if not stranded or view.welcome is None:
             return
-        plan = plan_recovery(stranded.values(), frozenset(aboard), view.welcome, self._policies)
+        most = self._limits().max_recoveries
+        plan = plan_recovery(stranded.values(), frozenset(aboard), view.welcome, self._policies, most)
         for entry in plan.resumed:
             self._queue.discard(entry)
             self._queue.push(entry)
@@ -139,6 +143,8 @@ class Casualties:
                 entry.wake()
         for entry in plan.quarantined:
             self._put_in_quarantine(entry)
+        for entry in plan.given_up:
+            self._finish(entry, refusals.given_up(most or 0))
 
     def _strike_elsewhere(self, request_ids: Iterable[str]) -> None:
         """Count a crash for requests that went on before the verdict came."""

@@ -83,6 +83,7 @@ class PoolCore:
             self.journal,
             self.dispatcher,
             policies=policies,
+            limits=lambda: self._limits,
             clock=clock,
             log=log,
             finish=self._finish,

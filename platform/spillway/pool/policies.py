@@ -26,7 +26,6 @@ class PoolPolicies:
     """Crashes aboard, with no new token between, after which a request is resumed alone."""
     crashes_alone: int = 2
     """Crashes alone, with no new token between, after which it is quarantined."""
-    quarantine_s: float = 600.0
     max_quarantined: int = 1024
     """Fingerprints kept; the oldest makes room."""
     retry_after_s: tuple[float, float] = (1.0, 120.0)

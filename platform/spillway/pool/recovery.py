@@ -24,16 +24,26 @@ class RecoveryPlan:
     ended: tuple[tuple[Entry, ChoiceRecord, Finish], ...]
     """Choices that are complete."""
     quarantined: tuple[Entry, ...]
+    given_up: tuple[Entry, ...]
+    """They went on as often as the settings allow."""
     resumed: tuple[Entry, ...]
     """All others, the most important first; those to run alone are marked so."""
 
 
 def plan_recovery(
-    entries: Iterable[Entry], aboard: Collection[str], welcome: Welcome, policies: PoolPolicies
+    entries: Iterable[Entry],
+    aboard: Collection[str],
+    welcome: Welcome,
+    policies: PoolPolicies,
+    max_recoveries: int | None = None,
 ) -> RecoveryPlan:
-    """Decide for the `entries` that an engine held when it died; `aboard` has the ids of those in its running step."""
+    """Decide for the `entries` that an engine held when it died; `aboard` has the ids of those in its running step.
+
+    `max_recoveries`: how often a request may go on after a death; None: without end.
+    """
     ended: list[tuple[Entry, ChoiceRecord, Finish]] = []
     quarantined: list[Entry] = []
+    given_up: list[Entry] = []
     resumed: list[Entry] = []
     for entry in sorted(entries, key=lambda entry: (entry.work.priority, entry.arrival)):
         complete = [(entry, choice, finish) for choice in entry.choices if (finish := end_of(entry, choice, welcome))]
@@ -43,9 +53,11 @@ def plan_recovery(
         judgement = strike(entry, policies) if entry.request_id in aboard else Judgement.RESUME
         if judgement is Judgement.QUARANTINE:
             quarantined.append(entry)
+        elif max_recoveries is not None and entry.attempt > max_recoveries:
+            given_up.append(entry)
         else:
             resumed.append(entry)
-    return RecoveryPlan(tuple(ended), tuple(quarantined), tuple(resumed))
+    return RecoveryPlan(tuple(ended), tuple(quarantined), tuple(given_up), tuple(resumed))
 
 
 def end_of(entry: Entry, choice: ChoiceRecord, welcome: Welcome) -> Finish | None:

@@ -74,6 +74,16 @@ def quarantined(remaining_s: float, quarantine_s: float, crashes: int) -> Refuse
     )
 
 
+def given_up(recoveries: int) -> Refused:
+    """Its engine died, and it has gone on elsewhere as often as it may."""
+    return Refused(
+        Outcome.ENGINE_FAILED,
+        "the engine that had this request died, and it may not go on elsewhere",
+        limit=f"max_recoveries={recoveries}",
+        measured=f"{recoveries} recoveries",
+    )
+
+
 def aborted(outcome: Outcome) -> Refused:
     """Its client does not want it any more, or does not take it."""
     return Refused(outcome, f"the request was given up: {outcome}")

@@ -11,6 +11,7 @@ A new token clears a suspect: what killed the engine then, it was not the step t
 between steps accuse nobody.
 """
 
+from collections.abc import Callable
 from enum import Enum, auto
 from hashlib import sha256
 
@@ -65,8 +66,9 @@ class Quarantine:
     of the machine's monotonic clock, which all of them share.
     """
 
-    def __init__(self, policies: PoolPolicies) -> None:
-        self._keep_s = policies.quarantine_s
+    def __init__(self, policies: PoolPolicies, keep_s: Callable[[], float]) -> None:
+        """`keep_s` is asked for each time: it may change."""
+        self._keep_s = keep_s
         self._book = QuarantineBook(policies.max_quarantined)
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class Quarantine:
 
     def add(self, work: Work, crashes: int, now: float) -> Quarantined:
         """Keep everything like `work` out; return what the others are to hear."""
-        entry = Quarantined(fingerprint=fingerprint(work), until_ns=_ns(now + self._keep_s), crashes=crashes)
+        entry = Quarantined(fingerprint=fingerprint(work), until_ns=_ns(now + self._keep_s()), crashes=crashes)
         self._book.add(entry)
         return entry
 
@@ -92,7 +94,7 @@ class Quarantine:
 
     def refusal(self, entry: Quarantined, now: float) -> Refused:
         """Return how a request ends that is kept out."""
-        return refusals.quarantined(entry.until_ns / 1e9 - now, self._keep_s, entry.crashes)
+        return refusals.quarantined(entry.until_ns / 1e9 - now, self._keep_s(), entry.crashes)
 
 
 def _ns(seconds: float) -> int:

@@ -1,8 +1,8 @@
 """From what the loop offers to store and collector: one thread, one bounded queue, and nothing that anybody waits for.
 
-The thread shares the interpreter with the loop that serves. So it makes a few traces at a time and lets the loop go
-first after them, sleeps while there is little to do, and drops what it does not get done: telemetry is worth less than an
-answer. What is dropped is counted.
+The thread shares the interpreter with the loop that serves. So it makes a few traces at a time and lets the loop
+go first after them, sleeps while there is little to do, and drops what it does not get done: telemetry is worth less
+than an answer. What is dropped is counted.
 """
 
 import threading
@@ -19,7 +19,7 @@ CAPACITY: Final = 4096
 EVERY_S: Final = 0.2
 BATCH: Final = 128
 AT_ONCE: Final = 8
-"""Traces made before the loop goes first again: a quarter of a millisecond. To hand over costs as much as to make one."""
+"""Traces made before the loop goes first again: a quarter of a millisecond. To hand over costs as much as one trace."""
 _FAREWELL_S: Final = 2.0
 
 

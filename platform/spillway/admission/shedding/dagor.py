@@ -47,7 +47,8 @@ class Dagor:
         self._waits = 0.0
         self._num_waits = 0
         self._bad = 0
-        self._lag = 0.0
+        self._lags = 0.0
+        self._num_lags = 0
 
     @property
     def sheds(self) -> bool:
@@ -72,19 +73,21 @@ class Dagor:
         self._num_waits += 1
 
     def lagged(self, part: float) -> None:
-        """Note how late the gateway's own loop is, as a part of what it may be."""
-        self._lag = max(self._lag, part)
+        """Note how late the gateway's own loop is, as a part of what it may be; its mean counts, not one hiccup."""
+        self._lags += part
+        self._num_lags += 1
 
     def _close(self, now: float) -> None:
         mean = self._waits / self._num_waits if self._num_waits >= ENOUGH else 0.0
-        self._bad = self._bad + 1 if mean > 1.0 or self._lag > 1.0 else 0
+        lag = self._lags / self._num_lags if self._num_lags else 0.0
+        self._bad = self._bad + 1 if mean > 1.0 or lag > 1.0 else 0
         if self._bad >= BAD_WINDOWS:
             self._lower()
         elif not self._bad and self.sheds:
             self._raise()
         self._arrived = [0] * LEVELS
-        self._num_arrived = self._num_admitted = self._num_waits = 0
-        self._waits = self._lag = 0.0
+        self._num_arrived = self._num_admitted = self._num_waits = self._num_lags = 0
+        self._waits = self._lags = 0.0
         self._began = now
 
     def _lower(self) -> None:

@@ -8,6 +8,7 @@ from spillway.telemetry.tracing.span import Attribute, Attributes
 from spillway.telemetry.tracing.timeline import Phase, Segment
 from spillway_wire import trace_names as names
 from spillway_wire.messages import Moment, MomentKind
+from spillway_wire.names import OPERATIONS
 from spillway_wire.outcomes import Outcome
 from spillway_wire.sampling import NO_TOP_K, SamplingParams
 
@@ -24,7 +25,7 @@ def failed(outcome: Outcome) -> bool:
 
 def name(facts: RequestFacts) -> str:
     """Return the server span's name: the operation, and the model if it is one that is served."""
-    operation = names.OPERATIONS.get(facts.endpoint, facts.endpoint)
+    operation = OPERATIONS.get(facts.endpoint, facts.endpoint)
     return f"{operation} {facts.model}" if facts.model else operation
 
 
@@ -60,7 +61,7 @@ def request(facts: RequestFacts, spent: Mapping[Phase, int]) -> Attributes:
     recoveries = num_recoveries(facts)
     found = _known(
         {
-            names.GEN_AI_OPERATION: names.OPERATIONS.get(facts.endpoint, facts.endpoint),
+            names.GEN_AI_OPERATION: OPERATIONS.get(facts.endpoint, facts.endpoint),
             names.GEN_AI_PROVIDER: names.PROVIDER,
             names.GEN_AI_REQUEST_MODEL: facts.model,
             names.GEN_AI_RESPONSE_MODEL: facts.model if completed else None,

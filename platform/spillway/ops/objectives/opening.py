@@ -1,0 +1,49 @@
+"""The keeper of an ops process, put together from its settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spillway.ops.objectives.choosing import objectives_of, profile_of, scale_of
+from spillway.ops.objectives.keeper import Keeper
+from spillway.ops.objectives.webhooks import Webhooks
+from spillway.settings import Settings
+from spillway.supervisor.sockets import url_of
+from spillway_slo import memory
+from spillway_slo.errors import SpecError
+from spillway_slo.lint import lint
+from spillway_slo.loading import PROFILES
+from spillway_slo.objective import Objective
+from spillway_wire.series_totals import SeriesFolder
+
+
+def open_keeper(settings: Settings, state: Path, runtime: Path, log: Callable[..., None]) -> Keeper:
+    """Return it; nothing runs yet. Objectives that cannot be read are told, and stop nothing.
+
+    `state` and `runtime` are folders.
+    """
+    problem, objectives = "", tuple[Objective, ...]()
+    try:
+        objectives = objectives_of(settings)
+    except SpecError as error:
+        problem = f"slo.objectives is {settings.slo.objectives!r}: {error}"
+        log("objectives_failed", error=problem)
+    for finding in lint(objectives):
+        if finding.is_error:
+            log("objective_doubtful", objective=finding.objective, finding=finding.name, message=finding.message)
+    network = settings.network
+    here = url_of(network.ops_host, network.ops_port, tls=network.tls_certificate is not None)
+    return Keeper(
+        objectives,
+        SeriesFolder(runtime),
+        scale=scale_of(settings),
+        profile=_whole(profile_of(settings)),
+        problem=problem,
+        file=state / memory.FILE_NAME,
+        webhooks=Webhooks(settings.slo.webhooks, external_url=settings.slo.external_url or here, log=log),
+        log=log,
+    )
+
+
+def _whole(profile: str) -> str:
+    """Return the name of a shipped profile, or a path that means the same from everywhere."""
+    return profile if profile in PROFILES else str(Path(profile).absolute())
