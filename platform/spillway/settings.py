@@ -192,6 +192,8 @@ class TelemetrySettings:
     """Likewise."""
     baggage_keys: tuple[str, ...] = ()
     """Entries of callers' baggage that become attributes."""
+    content: tuple[str, ...] = ()
+    """Tenants whose prompts and answers are kept in traces and in the log's lines of requests; `*`: everybody's."""
     price_input: float = 0.0
     """Of a million prompt tokens."""
     price_cached: float = 0.0

@@ -3,6 +3,7 @@
 ==================  ================================================================================================
 `admin.key`         who may use ops' admin endpoints; made on first start, 0600
 `instance.json`     where the instance that runs now can be reached; not there when none does
+`slo.state`         what objectives remember: thirty days of sums, alerts (`spillway_slo.memory`)
 `tenants.db`        tenants, their keys, what they used, and who changed what (`admission.identity.store`)
 ==================  ================================================================================================
 

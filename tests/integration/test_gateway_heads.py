@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -98,3 +101,20 @@ def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(with_gatew
         writer.close()
 
     with_gateway(test, slow_reader_s=0.1)
+
+
+def test_what_a_request_waits_while_the_gateway_is_busy_is_a_part_of_its_time(
+    with_gateway: Callable[..., None],
+) -> None:
+    async def test(here: Any) -> None:
+        with socket.create_connection(("127.0.0.1", here.port)) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+            before = time.monotonic()
+            while time.monotonic() < before + 0.2:
+                pass  # the loop, which has the client's bytes before it, does something else
+            client.setblocking(False)
+            answer = await asyncio.get_running_loop().sock_recv(client, 2**16)
+        (took,) = re.findall(rb"openai-processing-ms: (\d+)", answer)
+        assert int(took) >= 150
+
+    with_gateway(test)

@@ -18,6 +18,7 @@ from spillway.configuration.values import Kind, Number, Perhaps, Several, Switch
 from spillway.settings import Settings
 
 PLAIN = {
+    "telemetry.content": st.sampled_from(["*", "acme", "team-2"]),
     "telemetry.baggage_keys": st.sampled_from(["user.segment", "team", "a-b_c"]),
     "telemetry.currency": st.sampled_from(["EUR", "USD", "CHF"]),
     "device": st.sampled_from(["auto", "cpu", "cuda"]),

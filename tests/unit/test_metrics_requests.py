@@ -159,7 +159,7 @@ RECORDS = st.builds(
     prompt_tokens=st.integers(0, 10_000),
     cached_tokens=st.just(0),
     output_tokens=st.integers(0, 500),
-    predicted_ttft_s=st.none() | st.floats(0, 10),
+    predicted_ttft_s=st.none() | st.just(0.0) | st.floats(1e-6, 10),
     retry_after_s=st.none() | st.floats(0, 120),
 )
 

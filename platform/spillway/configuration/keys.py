@@ -66,6 +66,10 @@ def _baggage_key(text: str) -> str | None:
     return None if re.fullmatch(r"[A-Za-z0-9._-]+", text) else "a key of baggage, such as user.segment"
 
 
+def _whose_content(text: str) -> str | None:
+    return None if text == "*" or name_problem(text) is None else "tenants' names, or * for everybody"
+
+
 def _currency(text: str) -> str | None:
     return None if re.fullmatch(r"[A-Z]{3}", text) else "three capital letters, such as EUR"
 
@@ -134,6 +138,7 @@ _LIMITS: Final[dict[str, Limits]] = {
     "telemetry.price_output": (0, 1_000_000),
     "telemetry.currency": _currency,
     "telemetry.baggage_keys": _baggage_key,
+    "telemetry.content": _whose_content,
     "slo.time_scale": (0.0001, 1),
     "slo.webhooks": _http_url,
     "slo.external_url": _http_url,

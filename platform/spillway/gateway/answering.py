@@ -73,6 +73,7 @@ class Answer:
                     self._took(piece)
                     part = choices[piece.choice].accept(piece)
                     texts[piece.choice].append(part.text)
+                    self._note(piece.choice, part)
                     entries[piece.choice] += part.entries
                     if part.reason is not None and self._is_last(piece.choice, tickets):
                         break
@@ -110,6 +111,7 @@ class Answer:
             choice = choices[index]
             self._took(piece)
             part = choice.accept(piece)
+            self._note(index, part)
             said = b""
             if index not in opened:
                 opened.add(index)
@@ -129,6 +131,11 @@ class Answer:
         if piece.token_ids:
             self._visitor.output_tokens += len(piece.token_ids)
             self._trace.first_token()
+
+    def _note(self, index: int, part: Part) -> None:
+        """Keep what is said, where the settings ask for it."""
+        if self._trace.contents is not None:
+            self._trace.contents.say(index, part.text)
 
     def _submit(self) -> Tickets:
         tickets: list[Ticket] = []
@@ -177,6 +184,8 @@ class Answer:
         if not self._is_submitted:
             return  # nobody has computed anything for what was refused
         tally, usage = self._gateway.tally, self._usage()
+        if self._trace.contents is not None:
+            self._trace.contents.reasons = tuple(choice.reason and choice.reason.value for choice in self._choices)
         self._visitor.cached_tokens = usage.cached_tokens
         # what a stop string cut off was counted when it came, and its client is not told of it
         self._visitor.output_tokens = usage.completion_tokens

@@ -94,4 +94,11 @@ def _log(gateway: Gateway, record: RequestRecord, visit: Visit, trace: RequestTr
         first_token_s=first_s,
         prompt_tokens=record.prompt_tokens,
         output_tokens=record.output_tokens,
+        **_contents(trace),
     )
+
+
+def _contents(trace: RequestTrace) -> dict[str, str | None]:
+    """Return what the line says of prompt and answer: nothing, unless the settings ask for this tenant's."""
+    contents = trace.contents
+    return {} if contents is None else {"prompt": contents.prompt(), "answer": contents.answer()}

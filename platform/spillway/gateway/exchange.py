@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from spillway.gateway.answering import Answer
 from spillway.gateway.arrival import Arrival
+from spillway.gateway.asked import messages_of
 from spillway.gateway.body import Reader, read_body
 from spillway.gateway.ending import tell
 from spillway.gateway.endpoints.table import Endpoint
@@ -25,6 +26,7 @@ from spillway.gateway.problems import Problem, body, headers
 from spillway.gateway.reply import ABORT, JSON, VISIT, Receive, Reply, Scope, Send, Visit
 from spillway.gateway.schema import SamplingFields
 from spillway.pool.contract import Refused
+from spillway.telemetry.tracing.contents import Contents
 from spillway.telemetry.tracing.recorder import RequestTrace
 from spillway_wire.outcomes import Outcome
 
@@ -96,6 +98,8 @@ class Exchange:
                     watcher = asyncio.create_task(_watch(receive, work), name="watch a client")
                     try:
                         request = self._reader(raw)
+                        if trace.wants_contents():
+                            trace.contents = Contents(messages_of(request))
                         preparation = Preparation(gateway, self._endpoint, scope, visitor, work)
                         answer = await preparation.answer(request, visit.began + patient.whole_s, len(raw), trace)
                         trace.admitted(stream=bool(request.stream), predicted_ttft_s=visitor.predicted_ttft_s)

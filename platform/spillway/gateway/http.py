@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from spillway.gateway.heard import waited_s
 from spillway.gateway.problems import Problem, body, invalid
 from spillway.gateway.reply import ABORT, HEARD
 from spillway_wire.outcomes import Outcome
@@ -94,8 +95,9 @@ class HttpConnection(HttpToolsProtocol):
             self._mind_head()  # uvicorn has no timer from the first byte of a head on
 
     def on_headers_complete(self) -> None:
-        """Begin to serve; what the loop does before this request's turn comes is a part of its time."""
-        self.scope[HEARD] = time.monotonic()  # type: ignore[typeddict-unknown-key]
+        """Begin to serve; what it waited, in the kernel and for its turn in the loop, is a part of its time."""
+        came = time.monotonic() - waited_s(self.transport.get_extra_info("socket"))
+        self.scope[HEARD] = came  # type: ignore[typeddict-unknown-key]
         self._num_silent_bytes = 0
         self._forget_head()
         super().on_headers_complete()

@@ -10,6 +10,7 @@ What it answers comes from the supervisor; a gateway that drowns in traffic cann
 `admin`               pool state, drain, restart, faults, profiles
 `profile`             py-spy on a running child
 `console`             the live page
+`objectives`          how promises stand, who is told, `/slo`
 `access`              who may do that
 ====================  ==============================================================================================
 """

@@ -29,8 +29,8 @@ class TraceOptions:
     """Of what nothing else keeps."""
     max_traces: int = MAX_TRACES
     max_age_s: float = MAX_AGE_S
-    content: bool = False
-    """Whether prompts and outputs are part of them."""
+    content: tuple[str, ...] = ()
+    """Tenants whose prompts and answers are part of them; `*`: of all."""
     baggage_keys: tuple[str, ...] = ()
     """Entries of the caller's baggage that become attributes."""
 
@@ -41,6 +41,7 @@ def trace_options(settings: TelemetrySettings) -> TraceOptions:
         ratio=settings.trace_ratio,
         max_traces=settings.max_traces,
         max_age_s=settings.max_age_s,
+        content=settings.content,
         baggage_keys=settings.baggage_keys,
     )
 
@@ -101,7 +102,13 @@ def open_traces(
     """Begin. Raises ValueError if a variable is wrong, which says which."""
     sampler = Sampler(ratio_of(environment, options.ratio))
     pipeline = Pipeline([*sinks(state, environment, log, process=process, options=options), *more], log=log)
-    tracing = Tracing(pipeline.offer, sampler=sampler, gateway=process, baggage_keys=options.baggage_keys)
+    tracing = Tracing(
+        pipeline.offer,
+        sampler=sampler,
+        gateway=process,
+        baggage_keys=options.baggage_keys,
+        content=options.content,
+    )
     pipeline.start()
     return Traces(tracing, pipeline, options)
 

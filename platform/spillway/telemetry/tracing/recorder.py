@@ -14,6 +14,7 @@ from spillway.pool.contract import Ticket
 from spillway.pool.journal import Entry
 from spillway.pool.ticket import PoolTicket
 from spillway.telemetry.tracing.context import Headers, answer_headers, parse_baggage, read_headers
+from spillway.telemetry.tracing.contents import Contents
 from spillway.telemetry.tracing.facts import RequestFacts
 from spillway.telemetry.tracing.gathering import life_of, num_cached, reasons_of
 from spillway.telemetry.tracing.sampling import Ending, Kept
@@ -73,9 +74,9 @@ class RequestTrace:
     """One request's stamps. Every method costs about a microsecond or less."""
 
     __slots__ = (
-        "answer", "baggage", "began_ns", "blocked", "blocked_s", "bytes_sent", "client", "counts", "ended_ns",
+        "baggage", "began_ns", "blocked", "blocked_s", "bytes_sent", "client", "contents", "counts", "ended_ns",
         "endpoint", "entries", "first_token_ns", "kept", "message", "missed", "outcome", "parent", "predicted_ttft_s",
-        "problem", "prompt", "request_id", "sampled", "span_id", "status", "stream", "trace_id", "tracing", "visitor",
+        "problem", "request_id", "sampled", "span_id", "status", "stream", "trace_id", "tracing", "visitor",
         "wall_offset_ns",
     )  # fmt: skip
 
@@ -108,8 +109,8 @@ class RequestTrace:
         self.message = ""
         self.missed = False
         self.kept: Kept | None = None
-        self.prompt: str | None = None
-        self.answer: str | None = None
+        self.contents: Contents | None = None
+        """Only where the settings ask for it."""
 
     def answer_headers(self) -> list[tuple[bytes, bytes]]:
         """Return what the answer bears, so that its caller finds the trace."""
@@ -153,9 +154,9 @@ class RequestTrace:
         else:
             self.blocked[-1] = (self.blocked[-1][0], now_ns)
 
-    def contents(self, prompt: str | None, answer: str | None) -> None:
-        """Keep what was asked and answered, as JSON; only where the settings ask for it."""
-        self.prompt, self.answer = prompt, answer
+    def wants_contents(self) -> bool:
+        """Whether the settings ask for prompts and answers of who asks here."""
+        return self.visitor is not None and self.tracing.wants_contents(self.visitor.caller.tenant.id)
 
     def ended(
         self,
@@ -243,6 +244,6 @@ class RequestTrace:
             bytes_sent=self.bytes_sent,
             blocked_s=self.blocked_s,
             baggage={key: wanted[key] for key in tracing.baggage_keys if key in wanted} if wanted else {},
-            prompt=self.prompt,
-            answer=self.answer,
+            prompt=None if self.contents is None else self.contents.prompt(),
+            answer=None if self.contents is None else self.contents.answer(),
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from spillway.telemetry.tracing.contents import EVERYBODY
 from spillway.telemetry.tracing.context import Headers
 from spillway.telemetry.tracing.engine_spans import build_step
 from spillway.telemetry.tracing.ids import Ids
@@ -52,14 +53,19 @@ class Tracing:
         sampler: Sampler,
         gateway: str = "",
         baggage_keys: Iterable[str] = (),
+        content: Iterable[str] = (),
         step_every: int = SAMPLE_EVERY,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`offer` takes what becomes a trace; it never waits. `clock` is that of the gateway and of its pool."""
+        """`offer` takes what becomes a trace; it never waits. `clock` is that of the gateway and of its pool.
+
+        `content` names the tenants whose prompts and answers are noted; `*` is everybody.
+        """
         self.offer, self.sampler, self.gateway, self.clock = offer, sampler, gateway, clock
         self.baggage_keys = tuple(baggage_keys)
+        self._content = frozenset(content)
         self.ids = Ids()
         self.open: dict[str, RequestTrace] = {}
         """By the id of a prompt's work: what engines' frames are about."""
@@ -72,6 +78,10 @@ class Tracing:
     ) -> RequestTrace:
         """Begin with a request. `began` is when it was heard of, in seconds of the clock."""
         return RequestTrace(self, headers, endpoint=endpoint, request_id=request_id, began=began, client=client)
+
+    def wants_contents(self, tenant: str) -> bool:
+        """Whether the settings ask for a tenant's prompts and answers."""
+        return bool(self._content) and not self._content.isdisjoint((tenant, EVERYBODY))
 
     def wall_offset_ns(self) -> int:
         """Unix time minus the monotonic clock, now: read for a new request, and then good for all its spans."""
