@@ -144,6 +144,12 @@ def instances() -> ModuleType:
     return load("fake_instance")
 
 
+@pytest.fixture(scope="session")
+def console_house() -> ModuleType:
+    """The ops port with a supervisor on paper, for a browser."""
+    return load("fake_console")
+
+
 # ---- telemetry ----
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+_WORTH_IT = 4
+"""Tokens at once from which four decodings are fewer than two for each."""
 
 
 class Detokenizer:
@@ -38,6 +40,23 @@ class Detokenizer:
         if len(text) <= len(self._read_text) or text.endswith(_INCOMPLETE):
             return ""
         return self._advance(text)
+
+    def push_all(self, tokens: Sequence[int]) -> str:
+        """Add several tokens and return the text that is now certain: what `push` returns for each, together.
+
+        However the tokens are cut into several, the text is the same, and so is what becomes of bytes that follow.
+        """
+        if len(tokens) >= _WORTH_IT:
+            every = [*self._tokens, *tokens]
+            text, before, earlier = self._decode(every), self._decode(every[:-1]), self._decode(every[:-2])
+            is_whole = _INCOMPLETE not in text
+            if is_whole and len(text) > len(before) > len(earlier.rstrip(_INCOMPLETE)) and _INCOMPLETE not in before:
+                # all is text, and the last token is a piece of its own, as the one before it is: `push` would be here
+                piece = text[len(self._read_text) :]
+                self._tokens, self._read = [tokens[-1]], 1
+                self._read_text = self._decode(self._tokens)
+                return piece
+        return "".join([self.push(token) for token in tokens])
 
     def finish(self) -> str:
         """Return what was held back: the text ends here, complete or not."""

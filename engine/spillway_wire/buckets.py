@@ -1,7 +1,8 @@
 """The bounds of all histograms.
 
-Those of OpenTelemetry's conventions are kept exactly; a tail is added where they end too early for a platform that is
-meant to be overloaded: more bounds leave every query on the old ones valid.
+Those of OpenTelemetry's conventions are kept exactly. A tail is added where they end too early for a platform that is
+meant to be overloaded, and a head where they begin too late for a small model: more bounds leave every query on the
+old ones valid.
 """
 
 from typing import Final
@@ -22,8 +23,12 @@ REQUEST_DURATION: Final[Bounds] = (*GENAI_REQUEST_DURATION, 163.84, 327.68, 655.
 """Seconds. The tail reaches beyond the longest request that the settings allow as shipped."""
 TIME_TO_FIRST_TOKEN: Final[Bounds] = (*GENAI_TIME_TO_FIRST_TOKEN, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0)
 """Seconds; vLLM's, too."""
-TIME_PER_OUTPUT_TOKEN: Final[Bounds] = (*GENAI_TIME_PER_OUTPUT_TOKEN, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
-"""Seconds; vLLM's, too."""
+TIME_PER_OUTPUT_TOKEN: Final[Bounds] = (
+    *(0.0005, 0.001, 0.0025, 0.005),
+    *GENAI_TIME_PER_OUTPUT_TOKEN,
+    *(5.0, 7.5, 10.0, 20.0, 40.0, 80.0),
+)
+"""Seconds; from 10 ms on vLLM's, too. A model of a few million parameters takes a millisecond or two."""
 SHORT_REQUEST: Final[Bounds] = (
     *(0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.32, 0.4, 0.5, 0.64, 0.8),
     *(1.0, 1.3, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 10.0),

@@ -10,6 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+import msgspec
+
+CHILD_STATE: Final = "child_state"
+"""The event of every change of a child's state."""
+REQUEST: Final = "request"
+"""The event of a request that has ended."""
 _DIM: Final = "\x1b[2m"
 _BOLD: Final = "\x1b[1m"
 _RED: Final = "\x1b[31;1m"
@@ -40,7 +46,12 @@ def is_terminal(stream: object) -> bool:
 
 def as_json(at: float, event: str, fields: Mapping[str, object]) -> str:
     """Return an event as a line for programs."""
-    return json.dumps({"at": round(at, 3), "event": event, **fields}, default=str)
+    return encode_json({"at": round(at, 3), "event": event, **fields})
+
+
+def encode_json(said: Mapping[str, object]) -> str:
+    """Return fields as JSON; what JSON does not know as the text that it gives of itself."""
+    return msgspec.json.encode(said, enc_hook=str).decode()
 
 
 def readable(at: float, event: str, fields: Mapping[str, object], *, colours: bool) -> str:

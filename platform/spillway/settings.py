@@ -184,6 +184,8 @@ class AdmissionSettings:
 class TelemetrySettings:
     """What is kept of requests, and what tokens cost. Collectors are named by OpenTelemetry's own variables."""
 
+    enabled: bool = True
+    """False: requests leave no trace, no series of their own, no line in the log; what the supervisor counts stays."""
     trace_ratio: float = 1.0
     """Of the traces that nothing else keeps: errors, refusals, recoveries and missed objectives always are."""
     max_traces: int = 10_000
@@ -288,8 +290,8 @@ class Settings:
     tenants: tuple[TenantSettings, ...] = ()
     """Declared ones; others are made at run time (`spillway tenants`)."""
     brownout: tuple[BrownoutStep, ...] = field(default_factory=_brownout)
-    log_requests: bool = False
-    """One line per request from the gateways: endpoint, outcome, status and time; never a prompt."""
+    log_requests: bool = True
+    """One line of the log per request: who asked for what, outcome and timings; prompts only by `telemetry.content`."""
     engine: dict[str, Any] = field(default_factory=dict)
     """Engine settings for all models."""
     network: NetworkSettings = field(default_factory=NetworkSettings)

@@ -45,18 +45,18 @@ def is_wrong(said: ConsoleMessage) -> bool:
 
 
 @pytest.fixture
-def open_console(chromium: Browser, served: Served) -> Iterator[Callable[..., Page]]:
-    """Opens the page as a new visitor; at the end nothing may have gone wrong in it."""
+def browse(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens the console of an ops port as a new visitor; at the end nothing may have gone wrong in it."""
     pages: list[Page] = []
     wrong: list[str] = []
 
-    def visit(**how: Any) -> Page:
+    def visit(ops_url: str, **how: Any) -> Page:
         page = chromium.new_context(**({"viewport": {"width": 1440, "height": 1000}} | how)).new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: wrong.append(said.text) if is_wrong(said) else None)
         pages.append(page)
-        page.goto(f"{served.ops_url}/console")
+        page.goto(f"{ops_url}/console")
         expect(page.locator("#standing")).to_contain_text("serving")
         return page
 
@@ -64,3 +64,9 @@ def open_console(chromium: Browser, served: Served) -> Iterator[Callable[..., Pa
     for page in pages:
         page.context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def open_console(browse: Callable[..., Page], served: Served) -> Callable[..., Page]:
+    """Opens the console of the one Spillway."""
+    return lambda **how: browse(served.ops_url, **how)

@@ -33,7 +33,8 @@ class FakeTicket:
         self.aborted: Outcome | None = None
         self.ended_here: list[int] = []
         """Choices of which no more was wanted before they ended."""
-        self.is_over = False
+        self.is_over = self.is_held = False
+        self.num_pushed = 0
         self._pieces: deque[Piece] = deque()
         self._refusal: Refused | None = None
         self._open = set(range(work.num_choices))
@@ -44,6 +45,7 @@ class FakeTicket:
         if self.is_over:
             return
         self._pieces.append(piece)
+        self.num_pushed += len(piece.token_ids)
         if piece.finish is not None:
             self._open.discard(piece.choice)
             self.is_over = not self._open
@@ -65,6 +67,13 @@ class FakeTicket:
         if choice in self._open:
             self._open.discard(choice)
             self.ended_here.append(choice)
+
+    def hold(self) -> None:
+        self.is_held = True
+
+    @property
+    def num_tokens(self) -> int:
+        return self.num_pushed
 
     @property
     def engine_ids(self) -> tuple[str, ...]:

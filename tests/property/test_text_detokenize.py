@@ -1,6 +1,7 @@
 """Pieces of a stream, put together, are the text; and no piece ever holds half a character."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,3 +131,15 @@ def test_a_character_that_a_prompt_has_begun_is_shown_when_it_is_complete(num_by
     spelled = [byte + 1 for byte in "😀".encode()]  # the ids of bytes in this vocabulary
     before, rest = [*_BYTE_FALLBACK.encode("a").ids, *spelled[:num_bytes]], spelled[num_bytes:]
     assert _continued(_BYTE_FALLBACK, before, rest) == "😀"
+
+
+@given(st.sampled_from([_BYTE_LEVEL, _BYTE_FALLBACK]), st.data())
+def test_however_tokens_are_cut_the_text_is_the_same(tokenizer: Tokenizer, data: st.DataObject) -> None:
+    tokens = data.draw(st.lists(st.integers(0, tokenizer.get_vocab_size() - 1), max_size=24))
+    words = tokenizer.encode(data.draw(_TEXT)).ids
+    place = data.draw(st.integers(0, len(tokens)))
+    tokens[place:place] = words
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(tokens)), max_size=6)) | {0, len(tokens)})
+    stream = Detokenizer(tokenizer.decode)
+    pieces = [stream.push_all(tokens[start:end]) for start, end in pairwise(cuts)]
+    assert "".join([*pieces, stream.finish()]) == "".join(_pieces(tokenizer, tokens))

@@ -1,5 +1,6 @@
 """The command line: which command runs, what a slip is answered with, and what the exit status says."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,9 +151,10 @@ def test_serve_prints_one_ready_line_and_announces_the_instance_while_it_runs(
     assert isinstance(around.out, StringIO)
     assert isinstance(around.err, StringIO)
     assert around.out.getvalue() == "ready api=http://127.0.0.1:8000 ops=http://127.0.0.1:8001\n"
-    assert [line.partition(" ")[2] for line in around.err.getvalue().splitlines()] == [
-        "engine-0  loading weights  50%",
-        "restart_in engine=engine-0 seconds=0.1",
+    said = [json.loads(line) for line in around.err.getvalue().splitlines()]
+    assert [(line["event"], line.get("doing"), line.get("seconds")) for line in said] == [
+        ("child_progress", "weights", None),
+        ("restart_in", None, 0.1),
     ]
     assert state.instance() is None
     assert len(state.admin_key()) == 64

@@ -1,8 +1,10 @@
-"""What serve shows while it starts: rewritten lines on a terminal, plain lines elsewhere."""
+"""What serve shows while it starts: rewritten lines on a terminal, JSON elsewhere."""
 
+import json
 from io import StringIO
 
-from spillway.commands.progress import Progress, Stage, event_line
+from spillway.commands.progress import Progress, Stage
+from spillway.commands.serve import Lines, Terminal
 
 
 class Screen:
@@ -38,7 +40,7 @@ class Screen:
 
 def test_on_a_terminal_every_process_has_one_line_that_is_rewritten() -> None:
     screen = Screen()
-    progress = Progress(screen, is_terminal=True, now=lambda: "never", width=80)
+    progress = Progress(screen, width=80)
 
     progress.show("engine-0", Stage.of("spawning", ""))
     progress.show("gateway-0", Stage.of("spawning", ""))
@@ -54,40 +56,55 @@ def test_on_a_terminal_every_process_has_one_line_that_is_rewritten() -> None:
     progress.settle()
     progress.say("later")
     progress.show("engine-0", Stage.of("backoff", ""))
-    assert screen.lines == ["no_redis", "engine-0   ready", "gateway-0  ready", "later", "engine-0  backoff"]
+    assert screen.lines == ["no_redis", "engine-0   ready", "gateway-0  ready", "later"]
 
 
 def test_a_line_never_wraps() -> None:
     screen = Screen()
-    progress = Progress(screen, is_terminal=True, now=lambda: "", width=40)
+    progress = Progress(screen, width=40)
 
     progress.show("engine-0", Stage("loading", "w" * 100))
 
     assert [len(line) for line in screen.lines] == [39]
 
 
-def test_elsewhere_plain_lines_come_when_something_changes_and_not_for_every_percent() -> None:
+def test_elsewhere_each_event_is_json_and_progress_comes_by_quarters() -> None:
     stream = StringIO()
-    progress = Progress(stream, is_terminal=False, now=lambda: "12:00")
+    lines = Lines(stream)
 
     for percent in range(1, 100):
-        progress.show("engine-0", Stage.of("loading", f"weights {percent}%"))
-    progress.show("engine-0", Stage.of("ready", ""))
-    progress.show("engine-0", Stage.of("ready", ""))
+        lines.moved("engine-0", "loading", f"weights {percent}%")
+    lines.moved("engine-0", "ready", "")
+    lines.log("child_state", child="engine-0", state="ready")
+    lines.settle()
 
-    assert stream.getvalue().splitlines() == [
-        "12:00 engine-0  loading weights   1%",
-        "12:00 engine-0  loading weights  25%",
-        "12:00 engine-0  loading weights  50%",
-        "12:00 engine-0  loading weights  75%",
-        "12:00 engine-0  ready",
-    ]
+    said = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in said] == ["child_progress"] * 4 + ["child_state"]
+    assert [line["share"] for line in said[:4]] == [0.01, 0.25, 0.5, 0.75]
+    assert said[0] | {"at": 0} == {
+        "at": 0, "event": "child_progress", "child": "engine-0", "state": "loading", "doing": "weights", "share": 0.01
+    }  # fmt: skip
+
+
+def test_events_at_a_terminal_have_colours_unless_nobody_wants_them() -> None:
+    for environment, has_colours in (({}, True), ({"NO_COLOR": "1"}, False)):
+        stream = StringIO()
+        terminal = Terminal(stream, 80, environment)
+        terminal.moved("engine-0", "ready", "")
+        terminal.log("child_state", child="engine-0", state="ready")  # its own line says so already
+        terminal.settle()
+        terminal.log("child_state", child="engine-0", state="crashed")
+        terminal.moved("engine-0", "backoff", "")
+        text = stream.getvalue()
+        assert ("\x1b[1mchild_state" in text) is has_colours
+        assert text.count("child_state") == 1
+        assert "backoff" not in text
 
 
 def test_nobody_reading_is_no_reason_to_stop() -> None:
     stream = StringIO()
     stream.close()
-    progress = Progress(stream, is_terminal=False, now=lambda: "")
+    progress = Progress(stream, width=80)
 
     progress.show("engine-0", Stage("ready"))
     progress.say("still here")
@@ -98,9 +115,3 @@ def test_what_a_process_does_is_read_from_what_is_reported() -> None:
     assert Stage.of("loading", "weights 7 %") == Stage("loading", "weights", 0.07)
     assert Stage.of("loading", "50 % more") == Stage("loading", "50 % more")
     assert Stage.of("ready", "") == Stage("ready")
-
-
-def test_an_event_is_one_line_whatever_its_fields() -> None:
-    assert event_line(
-        "died", {"engine": "engine-0", "message": 'a "b"\nc', "count": 2, "seconds": 0.1234567, "none": ""}
-    ) == ("died engine=engine-0 message='a \"b\"\\nc' count=2 seconds=0.1235 none=''")

@@ -90,6 +90,17 @@ def test_what_repeats_is_counted_and_what_was_asked_for_is_not(stream: io.String
     assert bad[-1]["suppressed"] == 15
 
 
+def test_requests_are_told_each_unless_a_flood_is_refused(stream: io.StringIO) -> None:
+    log = EventLog(stream, per_second=5, wall=lambda: 1_000.0)
+    for number in range(20):
+        log("request", request_id=f"ok-{number}", outcome="completed")
+        log("request", outcome="overloaded")
+        log("request", outcome="quota")
+    log.close()
+    outcomes = [line["outcome"] for line in lines(stream)]
+    assert [outcomes.count(each) for each in ("completed", "overloaded", "quota")] == [20, 5, 5]
+
+
 def test_a_full_disk_is_no_reason_to_stop() -> None:
     disk = FullDisk()
     log = EventLog(disk)

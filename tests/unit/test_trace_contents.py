@@ -115,7 +115,7 @@ def test_the_store_has_contents_only_where_they_were_wanted(traced: ModuleType, 
         if trace.wants_contents():
             trace.contents = Contents([("user", MARKER)])
         world.end(trace, entry)
-        store = StoreWriter(folder / FILE_NAME, log=lambda *_, **__: None)
+        store = StoreWriter(folder / FILE_NAME, log=lambda *_, **__: None, max_age_s=1e10)  # they are of 2023
         store.write([trace.build()])
         store.close(0.0)
         sqlite3.connect(folder / FILE_NAME).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()

@@ -1,6 +1,6 @@
 """One request on its way through admission, and the one end of all that it reserved."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -35,6 +35,8 @@ class Visitor:
         """Whoever knows how it ended says so before the end; None: badly."""
         self.prompt_tokens = self.output_tokens = 0
         """Used so far; whoever counts them says so."""
+        self.count_output: Callable[[], int] = _none
+        """Counts output that whoever counts has not seen yet."""
         self.cached_tokens: int | None = None
         self.predicted_ttft_s: float | None = None
         """What the door expected, once it has let it in."""
@@ -49,7 +51,7 @@ class Visitor:
     @property
     def used_tokens(self) -> int:
         """Prompt and output."""
-        return self.prompt_tokens + self.output_tokens
+        return self.prompt_tokens + max(self.output_tokens, self.count_output())
 
     @property
     def ttft_due_s(self) -> float:
@@ -214,6 +216,11 @@ class Visitor:
         if self._is_asked:
             self._is_asked = False
             self._admission.door.left(self.request_id, self._admission.clock())
+
+
+def _none() -> int:
+    """Count nothing."""
+    return 0
 
 
 def _objective(admission: "Admission", caller: Caller, band: Band) -> Objective:

@@ -1,18 +1,20 @@
-"""What telemetry costs a request, in processor time: `--pure` measures its parts alone, in this process.
+"""What telemetry costs a request: `spillway bench telemetry`; with `--pure` only the parts of traces, in this process.
 
-A request of the pure measurement has one attempt on one engine and as many tokens as asked for. What is measured on the
-loop is what a gateway's loop does; what the thread does is measured apart, as it runs beside the loop.
+The whole platform is measured as `telemetry_cost` says. A request of the pure measurement has one attempt on one engine
+and as many tokens as asked for. What is measured on the loop is what a gateway's loop does; what the thread does is
+measured apart, as it runs beside the loop.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from spillway.bench.figures import print_promises, print_table, write_json
+from spillway.bench.telemetry_cost import costs, measure, promises, rows
 from spillway.pool.contract import Work
 from spillway.pool.journal import Journal
 from spillway.pool.ticket import PoolTicket
@@ -159,31 +161,47 @@ def _step_us() -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return 1 if the loop pays more than it may."""
+    """Measure, print, and return 1 if telemetry costs more than it may."""
     parser = argparse.ArgumentParser(prog="spillway bench telemetry", description=__doc__)
     parser.add_argument("--pure", action="store_true", help="the parts alone, without a running platform")
-    parser.add_argument("--requests", type=int, default=2_000, metavar="N")
-    parser.add_argument("--tokens", type=int, default=64, metavar="N", help="of each request, each written by itself")
+    parser.add_argument("--requests", type=int, default=2_000, metavar="N", help="of the pure measurement")
+    parser.add_argument("--tokens", type=int, default=64, metavar="N", help="of each of these, each written by itself")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="of the whole platform")
+    parser.add_argument("--seconds", type=float, default=15.0, metavar="S", help="of each turn")
+    parser.add_argument("--in-flight", type=int, default=4, metavar="N", help="requests at a time")
+    parser.add_argument("--engines", type=int, default=2)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    if not given.pure or given.requests < 2:
-        parser.error("give --pure, and at least 2 --requests")
-    found = pure(given.requests, given.tokens)
+    if given.requests < 2 or given.rounds < 1:
+        parser.error("give at least 2 --requests and 1 --rounds")
+    parts = pure(given.requests, given.tokens)
+    kept = _report_parts(parts, given.tokens)
+    if given.pure:
+        write_json(given.out, {"parts": parts, "promises": kept})
+        return 0 if print_promises(kept) else 1
+    rounds = measure(rounds=given.rounds, seconds=given.seconds, in_flight=given.in_flight, engines=given.engines)
+    found = costs(rounds)
+    requests = sum(turn.requests for each in rounds for turn in each.values())
+    print_table(f"A whole platform, {given.rounds} rounds, {requests:,} requests; medians, 95 % intervals", rows(found))
+    kept |= promises(found, parts["loop_left_out_us"])
+    write_json(given.out, {"parts": parts, "rounds": rounds, "costs": found, "promises": kept})
+    return 0 if print_promises(kept) else 1
+
+
+def _report_parts(found: Mapping[str, float], tokens: int) -> dict[str, bool]:
     says = {
         "loop_kept_us": "on the loop, of a request whose trace is kept",
-        "loop_kept_with_writes_us": f"the same with {given.tokens} writes",
+        "loop_kept_with_writes_us": f"the same with {tokens} writes",
         "loop_left_out_us": "on the loop, of a request whose trace is not kept",
-        "thread_build_us": f"in the thread, to make {found['spans']:.0f} spans",
-        "thread_store_us": "in the thread, to store them",
+        "thread_build_us": f"in the thread, to write down what {found['spans']:.0f} spans are made of",
+        "thread_store_us": "in the thread, to store it",
         "step_note_us": "on the loop, of an engine's frame",
     }
-    for name, text in says.items():
-        sys.stdout.write(f"{found[name]:8.2f} µs  {text}\n")
-    if given.out is not None:
-        given.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    kept = found["loop_kept_us"] <= _LOOP_ALLOWED_US and found["loop_left_out_us"] <= _LEFT_OUT_ALLOWED_US
-    sys.stdout.write(f"{'kept' if kept else 'BROKEN'}: at most {_LOOP_ALLOWED_US:g} µs on the loop\n")
-    return 0 if kept else 1
+    print_table("The parts of traces, alone", [{"µs": found[name], "for what": text} for name, text in says.items()])
+    return {
+        f"a kept trace takes the loop at most {_LOOP_ALLOWED_US:g} µs": found["loop_kept_us"] <= _LOOP_ALLOWED_US,
+        f"one that is not kept at most {_LEFT_OUT_ALLOWED_US:g} µs": found["loop_left_out_us"] <= _LEFT_OUT_ALLOWED_US,
+    }
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ class Answer:
         self._per_prompt = works[0].num_choices
         stops = stops_of(plan.request)
         automaton = StopAutomaton(stops) if stops else None
+        self._may_hold = automaton is None
+        """Whether nothing of the answer has to be looked at before its end."""
         self._choices = [
             ChoiceText(
                 plan.model,
@@ -69,6 +71,9 @@ class Answer:
         entries: list[list[TokenEntry]] = [[] for _ in choices]
         try:
             async with self._submit() as tickets:
+                if self._may_hold:
+                    tickets.hold()
+                    self._visitor.count_output = lambda: tickets.num_tokens
                 async for piece in tickets:
                     self._took(piece)
                     part = choices[piece.choice].accept(piece)

@@ -77,8 +77,7 @@ class ChoiceText:
         tokens = piece.token_ids
         visible = tokens[:-1] if finish is not None and finish.reason is FinishReason.STOP else tokens
         if self._stops is None and self._entries is None:
-            push = self._detokenizer.push
-            text = push(visible[0]) if len(visible) == 1 else "".join([push(token) for token in visible])
+            text = self._detokenizer.push_all(visible)
             self.token_ids += tokens
         else:
             text = self._watch(visible, piece.logprobs)

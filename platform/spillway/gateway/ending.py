@@ -8,6 +8,7 @@ from spillway.gateway.problems import Problem
 from spillway.gateway.reply import Reply, Visit
 from spillway.telemetry.metrics.requests import RequestRecord
 from spillway.telemetry.tracing.recorder import RequestTrace, TokenCounts
+from spillway_wire.oplog import REQUEST
 from spillway_wire.outcomes import Outcome
 
 
@@ -32,6 +33,8 @@ def tell(
         problem=problem,
         message="" if problem is None else problem.message,
     )
+    if not gateway.settings.telemetry.enabled:
+        return
     record = RequestRecord(
         endpoint=endpoint.name,
         outcome=outcome,
@@ -79,12 +82,13 @@ def _queue_s(trace: RequestTrace) -> float | None:
 def _log(gateway: Gateway, record: RequestRecord, visit: Visit, trace: RequestTrace, reply: Reply) -> None:
     first_s = None if record.first_token is None else round(record.first_token - record.began, 4)
     gateway.log(
-        "request",
+        REQUEST,
         request_id=visit.request_id,
         trace_id=trace.exemplar,
         endpoint=record.endpoint,
         model=record.model,
         tenant=record.tenant,
+        tier=record.tier,
         client=trace.client,
         outcome=record.outcome.value,
         status=reply.status,
@@ -94,6 +98,7 @@ def _log(gateway: Gateway, record: RequestRecord, visit: Visit, trace: RequestTr
         first_token_s=first_s,
         prompt_tokens=record.prompt_tokens,
         output_tokens=record.output_tokens,
+        recoveries=sum(len(entry.attempts) - 1 for entry in trace.entries if entry.attempts),
         **_contents(trace),
     )
 

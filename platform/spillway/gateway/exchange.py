@@ -23,7 +23,7 @@ from spillway.gateway.interrupt import Due, Interruptible
 from spillway.gateway.patience import patience
 from spillway.gateway.preparation import Preparation, retry_count
 from spillway.gateway.problems import Problem, body, headers
-from spillway.gateway.reply import ABORT, JSON, VISIT, Receive, Reply, Scope, Send, Visit
+from spillway.gateway.reply import ABORT, JSON, LEAVING, VISIT, Receive, Reply, Scope, Send, Visit
 from spillway.gateway.schema import SamplingFields
 from spillway.pool.contract import Refused
 from spillway.telemetry.tracing.contents import Contents
@@ -95,7 +95,7 @@ class Exchange:
                     )
                     if raw is None:
                         raise client_gone()
-                    watcher = asyncio.create_task(_watch(receive, work), name="watch a client")
+                    forget = watch(scope, receive, work)
                     try:
                         request = self._reader(raw)
                         if trace.wants_contents():
@@ -112,7 +112,7 @@ class Exchange:
                     else:
                         visitor.outcome = Outcome.COMPLETED
                     finally:
-                        watcher.cancel()
+                        forget()
 
     def _due(self, patience_s: float | None, visit: Visit, work: Interruptible) -> Due:
         """Interrupt the work when so much time has passed since the request was heard of; None: never."""
@@ -162,8 +162,19 @@ class Exchange:
             return  # it does not read: the server closes the connection of an answer that is not complete
 
 
-async def _watch(receive: Receive, work: Interruptible) -> None:
-    """Interrupt the work when the client leaves; a plain handler would not hear of it."""
+def watch(scope: Scope, receive: Receive, work: Interruptible) -> Callable[[], object]:
+    """Interrupt the work when the client leaves; a plain handler would not hear of it. Call what is returned to end it.
+
+    Our own server tells of it; with another one a task waits for its word.
+    """
+    mind: Callable[[Callable[[], None] | None], None] | None = scope.get(LEAVING)
+    if mind is None:
+        return asyncio.create_task(_wait_for_leaving(receive, work), name="watch a client").cancel
+    mind(lambda: work.interrupt(client_gone()))
+    return lambda: mind(None)
+
+
+async def _wait_for_leaving(receive: Receive, work: Interruptible) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     work.interrupt(client_gone())

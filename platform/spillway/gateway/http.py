@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from spillway.gateway.heard import waited_s
 from spillway.gateway.problems import Problem, body, invalid
-from spillway.gateway.reply import ABORT, HEARD
+from spillway.gateway.reply import ABORT, HEARD, LEAVING
 from spillway_wire.outcomes import Outcome
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -40,6 +40,7 @@ class HttpConnection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._has_begun = False
         """Whether anything of a request has come."""
+        self._on_leaving: Callable[[], None] | None = None
 
     @property
     def _is_answering(self) -> bool:
@@ -53,6 +54,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_begin()
         self._has_begun = True
         self.scope[ABORT] = self._drop  # type: ignore[typeddict-unknown-key]
+        self.scope[LEAVING] = self._mind_leaving  # type: ignore[typeddict-unknown-key]
         self._num_head_bytes = self._num_silent_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -106,6 +108,9 @@ class HttpConnection(HttpToolsProtocol):
         """Forget the timer, which would keep this alive."""
         self._forget_head()
         super().connection_lost(exc)
+        on_leaving, self._on_leaving = self._on_leaving, None
+        if on_leaving is not None:
+            on_leaving()
 
     def _mind_head(self) -> None:
         if self._head_timer is None and self.timeout_keep_alive_task is None:
@@ -148,6 +153,15 @@ class HttpConnection(HttpToolsProtocol):
             )
             self.transport.write(head % (problem.status, _phrase(problem.status), len(said)) + said)
         self.transport.close()
+
+    def _mind_leaving(self, act: Callable[[], None] | None) -> None:
+        self._on_leaving = act
+        if act is None:
+            return
+        self.flow.resume_reading()  # a long body may have paused it, and then no end of the connection would be heard
+        if self.transport.is_closing():
+            self._on_leaving = None
+            act()
 
     def _drop(self) -> None:
         """Drop what is unsent in this process, and in the kernel too, which else would go on offering it."""

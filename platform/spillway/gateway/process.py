@@ -102,7 +102,7 @@ class GatewayProcess:
             clock=time.monotonic,
             log=self._log,
             observer=ears,
-            on_step=signals.tracing.note_step,
+            on_step=signals.on_step,
             on_dropped=signals.dropped_frames,
             on_recovery=lambda _: self._tally.add(RECOVERIES),
             on_quarantine=self._tell_quarantined,

@@ -13,6 +13,9 @@ VISIT: Final = "spillway.visit"
 """Key of the `Visit` in the scope."""
 ABORT: Final = "spillway.abort"
 """Key of the function that drops the connection at once, unsent bytes and all, where the server offers one."""
+LEAVING: Final = "spillway.leaving"
+"""Key of the function that is given what to call when the client leaves, or None to forget it, where the server offers
+one: it costs nothing while nobody leaves."""
 HEARD: Final = "spillway.heard"
 """Key of the monotonic time when the request's head was whole, where the server notes it: its turn comes later."""
 JSON: Final = (b"content-type", b"application/json")

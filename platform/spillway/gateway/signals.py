@@ -17,10 +17,15 @@ from spillway.telemetry.metrics.requests import Price, RequestMetrics
 from spillway_wire import names
 from spillway_wire.label_book import LabelBook
 from spillway_wire.links import FRAMES_LOST, FRAMES_MALFORMED
+from spillway_wire.messages import StepOutput
 from spillway_wire.series import Counter
 
 _DROPPED_SPANS: Final = ("traces_dropped", "traces_store_lost", "spans_dropped", "spans_export_failed")
 """Facts of the traces that count what was lost."""
+
+
+def _nothing(engine_id: str, incarnation: int, output: StepOutput) -> None:
+    """Do nothing: no trace is kept that could tell of a step."""
 
 
 class Followed:
@@ -63,6 +68,8 @@ class Signals:
             options=trace_options(telemetry),
         )
         self.tracing = self._traces.tracing
+        self.on_step = self.tracing.note_step if telemetry.enabled else _nothing
+        """Hears of every frame of an engine."""
         dropped = self._page.counters(names.DROPPED_SPANS)
         self._spans = {name: Followed(dropped.of(name)) for name in _DROPPED_SPANS}
         self._spans["spans_exported"] = Followed(self._page.counters(names.EXPORTED_SPANS).of())

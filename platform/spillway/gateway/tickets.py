@@ -63,6 +63,16 @@ class Tickets:
             self._num_reading -= 1
         raise StopAsyncIteration
 
+    def hold(self) -> None:
+        """Have all read at the end only."""
+        for ticket in self._tickets:
+            ticket.hold()
+
+    @property
+    def num_tokens(self) -> int:
+        """Output tokens that have come, read or not."""
+        return sum(ticket.num_tokens for ticket in self._tickets)
+
     def leave(self, prompt: int) -> None:
         """Have no more of a prompt: all its choices ended here before they did in the engine."""
         if self._readers:

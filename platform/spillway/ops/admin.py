@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
 from litestar.response import Response
 
 from spillway.gateway.problems import Problem
@@ -57,12 +58,12 @@ def admin_router(
         return json_response({"accepted": True, "message": message}, _ACCEPTED)
 
     @post("/engines/{engine_id:str}/drain")
-    async def drain(engine_id: str) -> Response[bytes]:
+    async def drain(engine_id: FromPath[str]) -> Response[bytes]:
         """Let an engine finish what it has, then keep it stopped."""
         return await order(OrderKind.DRAIN_ENGINE, engine_id)
 
     @post("/engines/{engine_id:str}/restart")
-    async def restart(engine_id: str) -> Response[bytes]:
+    async def restart(engine_id: FromPath[str]) -> Response[bytes]:
         """Let an engine finish what it has and start it anew."""
         return await order(OrderKind.RESTART_ENGINE, engine_id)
 
@@ -87,7 +88,7 @@ def admin_router(
         return json_response({"enabled": chaos, "faults": [_described(fault) for fault in Fault]})
 
     @post("/profile/{child:str}")
-    async def profile(child: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def profile(child: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         """Profile an engine or gateway for `seconds`; `format` is speedscope, flamegraph or raw."""
         seconds, form = read_request(request.query_params)
         taken = await profiler.take(await overseer.status(), child, seconds, form)

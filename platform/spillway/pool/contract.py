@@ -102,6 +102,13 @@ class Ticket(Protocol):
     def end_choice(self, choice: int) -> None:
         """Have no more of one choice: it is complete here, though not in the engine. Nothing happens if it is over."""
 
+    def hold(self) -> None:
+        """Have the reader woken at the end only, to read all at once: for an answer that is not sent before."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Output tokens that have come, read or not."""
+
     @property
     def engine_ids(self) -> tuple[str, ...]:
         """The engines that have worked on it, in order; more than one after a crash."""

@@ -215,7 +215,7 @@ class PoolCore:
             self._take_back(entry, connection, Event.LOSE_ENGINE, "output was lost")
         elif not entry.num_open:
             self._finish(entry, None)
-        else:
+        elif not entry.held:
             entry.wake()
 
     def _charge(self, entry: Entry, num_before: int) -> None:
@@ -224,7 +224,8 @@ class PoolCore:
         if num_new:
             self.queue.lane(entry.work.model).fresh.charge(entry, num_new)
             if not num_before:
-                self._observer.first_token(entry, self._clock())
+                entry.first_token_at = self._clock()
+                self._observer.first_token(entry, entry.first_token_at)
 
     def _ended_badly(self, entry: Entry, connection: EngineConnection, outcome: Outcome, text: str) -> None:
         if outcome is Outcome.DRAINING:

@@ -76,8 +76,8 @@ class Entry:
     """One request in flight. Whoever changes its state does so through `follow_event`."""
 
     __slots__ = (
-        "alone", "arrival", "attempts", "choices", "lost_at", "news", "num_open", "num_tokens", "place",
-        "prefix", "queued_at", "refusal", "state", "strikes", "struck_at", "wake", "work",
+        "alone", "arrival", "attempts", "choices", "first_token_at", "held", "lost_at", "news", "num_open",
+        "num_tokens", "place", "prefix", "queued_at", "refusal", "state", "strikes", "struck_at", "wake", "work",
     )  # fmt: skip
 
     def __init__(self, work: Work, arrival: int, now: float, prefix: tuple[int, ...]) -> None:
@@ -92,6 +92,10 @@ class Entry:
         """Choices without a finish."""
         self.num_tokens = 0
         """Output tokens of all choices, over all attempts."""
+        self.first_token_at: float | None = None
+        """When the first of them came."""
+        self.held = False
+        """Whether its reader is not to be woken before its end."""
         self.attempts: list[Attempt] = []
         self.refusal: Refused | None = None
         """How it ended, if it did not complete."""

@@ -57,6 +57,15 @@ class PoolTicket:
         if not self._entry.is_over and self._entry.choices[choice].finish is None:
             self._end_choice(self._entry, choice)
 
+    def hold(self) -> None:
+        """Have the reader woken at the end only."""
+        self._entry.held = True
+
+    @property
+    def num_tokens(self) -> int:
+        """Output tokens that have come, read or not."""
+        return self._entry.num_tokens
+
     @property
     def engine_ids(self) -> tuple[str, ...]:
         """The engines that have worked on it, in order."""

@@ -1,9 +1,10 @@
 """What children write, on its way to the operator: event lines stay events, anything else becomes one."""
 
 import contextlib
-import json
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from spillway.supervisor.process import Stream
 
@@ -12,8 +13,8 @@ def parse_event(line: str) -> dict[str, Any] | None:
     """Return an event line (`spillway_wire.oplog`) without its time, or None if it is any other line."""
     if not line.startswith("{"):
         return None
-    with contextlib.suppress(ValueError):
-        event = json.loads(line)
+    with contextlib.suppress(msgspec.DecodeError):
+        event = msgspec.json.decode(line)
         if isinstance(event, dict) and isinstance(event.get("event"), str):
             event.pop("at", None)
             return event

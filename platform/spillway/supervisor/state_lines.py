@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from spillway.supervisor.place import Place
+from spillway_wire.oplog import CHILD_STATE
 
 
 class StateLines:
@@ -20,4 +21,4 @@ class StateLines:
             return
         self._known[place.id] = (place.incarnation, state)
         was = {} if before is None else {"was": before[1]}
-        self._log("child_state", child=place.id, state=state, incarnation=place.incarnation, pid=place.pid, **was)
+        self._log(CHILD_STATE, child=place.id, state=state, incarnation=place.incarnation, pid=place.pid, **was)

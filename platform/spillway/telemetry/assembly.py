@@ -17,7 +17,7 @@ from spillway.telemetry.export.variables import export_settings, resource_attrib
 from spillway.telemetry.pipeline import Pipeline, Sink
 from spillway.telemetry.trace_store.schema import FILE_NAME
 from spillway.telemetry.trace_store.writer import MAX_AGE_S, MAX_TRACES, StoreWriter
-from spillway.telemetry.tracing.sampling import Sampler, ratio_of
+from spillway.telemetry.tracing.sampling import NothingKept, Sampler, ratio_of
 from spillway.telemetry.tracing.shared import Tracing
 
 
@@ -25,6 +25,8 @@ from spillway.telemetry.tracing.shared import Tracing
 class TraceOptions:
     """What the settings say of traces."""
 
+    enabled: bool = True
+    """False: none is kept."""
     ratio: float = 1.0
     """Of what nothing else keeps."""
     max_traces: int = MAX_TRACES
@@ -38,6 +40,7 @@ class TraceOptions:
 def trace_options(settings: TelemetrySettings) -> TraceOptions:
     """Return what the settings say of traces."""
     return TraceOptions(
+        enabled=settings.enabled,
         ratio=settings.trace_ratio,
         max_traces=settings.max_traces,
         max_age_s=settings.max_age_s,
@@ -100,7 +103,7 @@ def open_traces(
     more: Iterable[Sink] = (),
 ) -> Traces:
     """Begin. Raises ValueError if a variable is wrong, which says which."""
-    sampler = Sampler(ratio_of(environment, options.ratio))
+    sampler = Sampler(ratio_of(environment, options.ratio)) if options.enabled else NothingKept()
     pipeline = Pipeline([*sinks(state, environment, log, process=process, options=options), *more], log=log)
     tracing = Tracing(
         pipeline.offer,

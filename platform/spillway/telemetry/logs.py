@@ -2,10 +2,12 @@
 
 The lines have the keys of `spillway_wire.oplog`, which the supervisor writes and passes on: `at`, `event`, who says so,
 then the event's own fields. An event that repeats is written so many times a second and then counted: the next line
-of it has how many were left out, as `suppressed`. Prompts and outputs are never among the fields.
+of it has how many were left out, as `suppressed`. Of requests, each outcome but `completed` is such an event. Prompts
+and outputs are among the fields only where the settings ask for them (`telemetry.content`).
 """
 
 import atexit
+import os
 import sys
 import threading
 import time
@@ -16,15 +18,18 @@ from typing import Any, Final
 
 import structlog
 
-from spillway_wire.oplog import Writable, is_terminal
+from spillway_wire.oplog import REQUEST, Writable, encode_json, is_terminal
+from spillway_wire.outcomes import Outcome
 
 CAPACITY: Final = 10_000
 """Events that wait to be written; what comes beyond is dropped, and counted in the next line that is written."""
 PER_SECOND: Final = 50
 """Lines of one event, in any second."""
-UNLIMITED: Final = frozenset({"request"})
-"""Events that somebody has asked for, each of them."""
+_WENT_WELL: Final = (None, Outcome.COMPLETED.value)
+"""Outcomes of requests that are told each: they come no faster than they are served. Refusals come in floods."""
 _EVERY_S: Final = 0.1
+_AT_ONCE: Final = 64
+"""Lines in one write."""
 _FAREWELL_S: Final = 1.0
 
 
@@ -47,8 +52,11 @@ class Limiter:
     def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Let the event pass, or raise `structlog.DropEvent`."""
         name, now = str(event["event"]), float(event["at"])
-        if name in UNLIMITED:
-            return event
+        if name == REQUEST:
+            outcome = event.get("outcome")
+            if outcome in _WENT_WELL:
+                return event
+            name = f"{name} {outcome}"
         count = self._counts.setdefault(name, _Count(now))
         if not 0.0 <= now - count.since < 1.0:
             count.since, count.written = now, 0
@@ -81,6 +89,7 @@ class EventLog:
         """Lines for which there was no room."""
         self.num_unwritten = 0
         """Lines that the stream did not take."""
+        self._ready: list[str] = []
         self._num_told = 0
         """Of those that were dropped: how many a line has told of."""
         self._wake = threading.Event()
@@ -90,7 +99,7 @@ class EventLog:
             processors=[Limiter(per_second), *_renderers(self._stream)],
             wrapper_class=structlog.BoundLogger,
             context_class=dict,
-        )
+        ).bind()  # a bound one at once: the lazy one is put together anew for each line
         self._common = common
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -102,7 +111,7 @@ class EventLog:
             self.num_dropped += 1
             return
         self._waiting.append((self._wall(), event, fields))
-        if event not in UNLIMITED:
+        if event != REQUEST:
             self._wake.set()  # what is rare is news
 
     def close(self, patience_s: float = _FAREWELL_S) -> None:
@@ -123,6 +132,8 @@ class EventLog:
             ending = self._ending
             while self._waiting:
                 self._say(*self._waiting.popleft())
+                if len(self._ready) >= _AT_ONCE or not self._waiting:
+                    self._write()
             if ending:
                 return
 
@@ -136,13 +147,18 @@ class EventLog:
         said = {**own, **self._common, **{key: value for key, value in fields.items() if key not in own}, **more}
         self._logger.bind(**{key: value for key, value in said.items() if key != "event"}).msg(event)
 
-    def write_line(self, line: str) -> None:
-        """Write a line that is ready; a disk that is full or a reader that has gone is no reason to stop."""
+    def take_line(self, line: str) -> None:
+        """Take a line that is ready; it is written with others."""
+        self._ready.append(line + "\n")
+
+    def _write(self) -> None:
+        """Write what is ready; a disk that is full or a reader that has gone is no reason to stop."""
+        lines, self._ready = self._ready, []
         try:
-            self._stream.write(line + "\n")
+            self._stream.write("".join(lines))
             self._stream.flush()
         except (OSError, ValueError):
-            self.num_unwritten += 1
+            self.num_unwritten += len(lines)
 
 
 class _Lines:
@@ -152,14 +168,22 @@ class _Lines:
         self._log = log
 
     def msg(self, line: str) -> None:
-        self._log.write_line(line)
+        self._log.take_line(line)
 
 
 def _renderers(stream: Writable) -> list[Any]:
     """Return the last processors: for people at a terminal, else for programs."""
     if is_terminal(stream):
-        return [_time_of_day, structlog.dev.ConsoleRenderer(colors=True, timestamp_key="at", pad_event_to=24)]
-    return [_in_order, structlog.processors.JSONRenderer(default=str)]
+        return [
+            _time_of_day,
+            structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, timestamp_key="at", pad_event_to=24),
+        ]
+    return [_in_order, structlog.processors.JSONRenderer(serializer=_serialize)]
+
+
+def _serialize(said: Mapping[str, Any], **_: Any) -> str:
+    """Encode as the supervisor does; structlog's own options are those of the standard library's encoder."""
+    return encode_json(said)
 
 
 def _in_order(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from litestar import Request, Response, Router, asgi, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response import Stream
 from litestar.types import Guard
 
@@ -43,7 +44,7 @@ def console_router(console: Console, key: AdminKey, *, pages_need_key: bool) -> 
         if connection.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             raise Problem(Outcome.FORBIDDEN, "Pages of other origins may not ask the console's questions.")
 
-    @asgi("/events", guards=[need_access])
+    @asgi("/events", guards=[need_access], copy_scope=True)
     async def events(scope: Any, receive: Any, send: Any) -> None:
         """Everything that changes, once a second, as server-sent events."""
         if scope["method"] != "GET":
@@ -68,7 +69,7 @@ def _files() -> Sequence[HTTPRouteHandler]:
         return _file(assets[INDEX], request)
 
     @get("/files/{path:path}")
-    async def files(path: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def files(path: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         """Its scripts, styles and pictures."""
         asset = assets.get(path.lstrip("/"))
         if asset is None:
@@ -91,12 +92,12 @@ def _requests(console: Console, need_access: Guard) -> Sequence[HTTPRouteHandler
         return _unkept(await console.requests.recent(Which(which), int(limit)))
 
     @get("/requests/{request_id:str}", guards=[need_access])
-    async def one_request(request_id: str) -> Response[bytes]:
+    async def one_request(request_id: FromPath[str]) -> Response[bytes]:
         """All spans of a request."""
         return _found(await console.requests.find(request_id), f"request {request_id!r}")
 
     @get("/traces/{trace_id:str}", guards=[need_access])
-    async def trace(trace_id: str) -> Response[bytes]:
+    async def trace(trace_id: FromPath[str]) -> Response[bytes]:
         """All spans of a trace."""
         return _found(await console.requests.waterfall(trace_id), f"trace {trace_id!r}")
 

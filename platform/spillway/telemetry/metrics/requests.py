@@ -31,6 +31,8 @@ _REFUSED: Final = frozenset(
 """Ends that admission decides, as long as there was no token."""
 _MALFORMED: Final = frozenset({Outcome.INVALID, Outcome.TOO_LARGE, Outcome.UNKNOWN_MODEL})
 """Ends before admission has anything to decide."""
+_SHORTEST_S: Final = 1e-9
+"""A prediction below the clock's own step is none: a ratio to it is no number, or as good as none."""
 _ENDED_BY_CLIENT: Final = frozenset({Outcome.CLIENT_GONE, Outcome.SLOW_READER})
 
 
@@ -152,7 +154,7 @@ class RequestMetrics:
         if record.first_token is None:
             return
         ttft_s = record.first_token - record.began
-        if record.predicted_ttft_s:
+        if record.predicted_ttft_s is not None and record.predicted_ttft_s >= _SHORTEST_S:
             self._ratio.of(record.model, record.band).observe(ttft_s / record.predicted_ttft_s)
         if completed:
             self._ttft.of(*labels).observe(ttft_s, trace, at)

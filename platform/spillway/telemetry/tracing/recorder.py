@@ -13,8 +13,8 @@ from spillway.admission.contract import Band, Caller, Objective
 from spillway.pool.contract import Ticket
 from spillway.pool.journal import Entry
 from spillway.pool.ticket import PoolTicket
-from spillway.telemetry.tracing.context import Headers, answer_headers, parse_baggage, read_headers
 from spillway.telemetry.tracing.contents import Contents
+from spillway.telemetry.tracing.context import Headers, answer_headers, parse_baggage, read_headers
 from spillway.telemetry.tracing.facts import RequestFacts
 from spillway.telemetry.tracing.gathering import life_of, num_cached, reasons_of
 from spillway.telemetry.tracing.sampling import Ending, Kept
@@ -140,7 +140,8 @@ class RequestTrace:
     def first_token(self) -> None:
         """The gateway has a first token of it; later calls change nothing."""
         if self.first_token_ns is None:
-            self.first_token_ns = int(self.tracing.clock() * 1e9)
+            known = [entry.first_token_at for entry in self.entries if entry.first_token_at is not None]
+            self.first_token_ns = int((min(known) if known else self.tracing.clock()) * 1e9)
 
     def sent(self, num_bytes: int, blocked_s: float) -> None:
         """So much was written, and the write waited so long for the client until now."""

@@ -86,6 +86,21 @@ class Sampler:
         return True
 
 
+class NothingKept(Sampler):
+    """Keeps no trace, whatever happens."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def samples(self, trace_id: bytes, parent: Parent | None) -> bool:
+        """Whoever asked for it."""
+        return False
+
+    def decide(self, ending: Ending, now: float) -> Kept | None:
+        """None."""
+        return None
+
+
 def ratio_of(environment: Mapping[str, str], configured: float) -> float:
     """Return the ratio: `OTEL_TRACES_SAMPLER` counts more than the settings. Raises ValueError."""
     sampler = environment.get("OTEL_TRACES_SAMPLER", "").strip()

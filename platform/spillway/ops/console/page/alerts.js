@@ -1,10 +1,12 @@
-// What nobody must miss: a stream that was lost, a supervisor that is silent, and what became of an order.
+// What nobody must miss: a stream that was lost, a supervisor that is silent, an objective's alert, and what became of
+// an order.
 
 import { $, announce, h, keep, say } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, moment } from "./format.js";
 import { changed, state, watch } from "./state.js";
 
 const NOTICE_MS = 12000;
+const MOST_NAMED = 3;
 let notice = null;
 
 /** Say something for a while. */
@@ -34,8 +36,23 @@ function standing(now) {
   if (shown?.admission.limiter_degraded) {
     found.push({ id: "limiter", tone: "warn", text: "Quotas are decided without Redis: each gateway keeps to its share." });
   }
+  found.push(...burning(now.firing));
   if (notice) found.push(notice);
   return found;
+}
+
+/** One line for each severity: which objectives burn, and since when; each objective at its loudest. */
+function burning(firing) {
+  const paged = new Set(firing.filter(({ severity }) => severity === "page").map(({ title }) => title));
+  const told = firing.filter(({ severity, title }) => severity === "page" || !paged.has(title));
+  return [...new Set(told.map(({ severity }) => severity))].map((severity) => {
+    const alerts = told.filter((alert) => alert.severity === severity);
+    const titles = [...new Set(alerts.map(({ title }) => title))];
+    const since = moment(Math.min(...alerts.map((alert) => alert.since)));
+    const named = titles.slice(0, MOST_NAMED).join("; ") + (titles.length > MOST_NAMED ? `; ${titles.length - MOST_NAMED} more` : "");
+    const text = `${titles.length === 1 ? "An objective fires" : `${titles.length} objectives fire`} (${severity}) since ${since}: ${named}.`;
+    return { id: `objectives-${severity}`, tone: severity === "page" ? "bad" : "warn", text };
+  });
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

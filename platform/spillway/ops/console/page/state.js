@@ -11,6 +11,8 @@ export const state = {
   points: [],
   happenings: [],
   snapshot: null,
+  /** Alerts of objectives that fire: name, severity, since (unix time), and the objective's title. */
+  firing: [],
   /** Of the stream: `live`, `lost` or `closed`, why, and since when (ms). */
   link: { status: "connecting", why: "", since: Date.now() },
 };

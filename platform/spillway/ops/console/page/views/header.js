@@ -18,7 +18,7 @@ function tiles(shown) {
   const [failed, refused] = [recent("failed"), recent("refused")];
   const window = `last ${Math.round(shown.window_s)} s`;
   return [
-    ["Engines ready", `${ready}/${shown.engines.length}`, "", `recovered: ${count(shown.recoveries.total)} requests`, ready < shown.engines.length ? "warn" : ""],
+    ["Engines ready", `${ready}/${shown.engines.length}`, "", `recovered: ${count(shown.recoveries.total)} requests`, ready < shown.engines.length ? (ready ? "warn" : "bad") : ""],
     ["Arrivals", rate(last("arrivals")), "/s", `${count(shown.open_requests)} open`],
     ["Tokens", rate(last("tokens")), "/s", `${count(shown.tokens.total)} sampled`],
     ["TTFT p95", ...quantileParts(ttft.p95), `of ${count(ttft.count)}, ${window}`, "", exactness(ttft.p95)],

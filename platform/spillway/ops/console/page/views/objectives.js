@@ -3,7 +3,7 @@
 import { askJson } from "../api.js";
 import { $, fill, h, say } from "../dom.js";
 import { percent } from "../format.js";
-import { state } from "../state.js";
+import { changed, state } from "../state.js";
 
 const EVERY_MS = 5000;
 const NONE_MS = 60000; // there is no such page: it may be there after a restart of ops
@@ -33,12 +33,18 @@ function row(one) {
     h("td", { title: one.description ?? "" }, h("span", { class: `${tone}-ink`, "aria-hidden": "true" }, `${mark} `), one.title ?? one.name,
       loud.map(([state, alerts, kind]) => h("span", { class: `note ${kind}-ink` }, ` ${state}: ${alerts.map((alert) => alert.name).join(", ")}`))),
     h("td", { class: "n" }, typeof one.target === "number" ? `${Number((one.target * 100).toFixed(4))} %` : "–"),
-    h("td", {}, h("span", { class: "meter" }, h("span", {}, typeof left === "number" ? `${percent(left)} left` : "–"),
+    h("td", {}, h("span", { class: "meter" }, h("span", {}, budgetText(left)),
       h("span", { class: left < LITTLE ? "bar high" : "bar" }, h("i", { style: { width: `${Math.max(0, Math.min(1, left ?? 0)) * 100}%` } })))),
     WINDOWS.map((window) => h("td", { class: one.burn?.[window] > 1 ? "n warn-ink" : "n dim" }, burn(one.burn?.[window]))));
 }
 
-const burn = (rate) => (typeof rate === "number" ? `${rate >= 100 ? rate.toFixed(0) : rate.toFixed(1)} ×` : "–");
+function budgetText(left) {
+  if (typeof left !== "number") return "–";
+  return left >= 0 ? `${percent(left)} left` : `spent ${times(1 - left)}`;
+}
+
+const times = (rate) => `${rate >= 100 ? rate.toFixed(0) : rate.toFixed(1)} ×`;
+const burn = (rate) => (typeof rate === "number" ? times(rate) : "–");
 
 function draw({ objectives }) {
   const shown = (objectives ?? []).filter(judged).sort((one, other) => loudness(one) - loudness(other) || budget(one) - budget(other));
@@ -56,15 +62,24 @@ const table = (shown) => h("table", { class: "numbers objectives" },
     WINDOWS.map((window) => h("th", { scope: "col", class: "n" }, `burn ${window}`)))),
   h("tbody", {}, shown.map(row)));
 
+/** What fires is everybody's affair: it stands above the page, too. */
+function tell({ objectives }) {
+  state.firing = (objectives ?? []).flatMap((one) => firing(one).map(({ name, severity, since }) => ({ name, severity, since, title: one.title ?? one.name })));
+  changed();
+}
+
 async function look() {
   if (document.hidden || state.link.status !== "live" || Date.now() < notBefore) return;
   try {
-    draw(await askJson("/slo"));
+    const told = await askJson("/slo");
+    draw(told);
+    tell(told);
     say($("objectives-note"), "");
   } catch (error) {
     if (error.status === 404) {
       notBefore = Date.now() + NONE_MS;
       draw({ objectives: [] });
+      tell({ objectives: [] });
     } else say($("objectives-note"), error.message);
   }
 }

@@ -24,7 +24,7 @@ const item = (one) => h("li", { data: { kind: one.kind } },
 function draw({ happenings }) {
   const shown = happenings.slice(-SHOWN).reverse();
   fill($("timeline"), shown.map((one) => one.id), () =>
-    shown.length ? shown.map(item) : h("li", {}, h("span", { class: "dim" }, ""), "", h("span", { class: "dim" }, "Nothing has happened yet.")));
+    shown.length ? shown.map(item) : h("li", { class: "empty" }, "Nothing has happened yet."));
   say($("timeline-note"), happenings.length ? `${happenings.length} kept` : "");
 }
 
