@@ -1,4 +1,4 @@
-"""An objective's alert on a real Spillway: quiet while all is well, there soon after a real fault, gone when it is over.
+"""An objective's alert on a real Spillway: quiet while all is well, there soon after a real fault, and gone after.
 
 One instance, whose defence against the death of engines is off (`--max-recoveries 0`), with windows of hours shrunk to
 minutes: what the console, `/slo`, `/metrics` and the terminal say is one and the same.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from spillway.admission.contract import Band
 from spillway.runtime import RuntimeFolder
+from spillway.telemetry.metrics.expected import begin_series
 from spillway.telemetry.metrics.gateway import GatewayMetrics
 from spillway.telemetry.metrics.page import open_page
 from spillway.telemetry.metrics.requests import Price, RequestMetrics, RequestRecord, limit_name
@@ -149,6 +150,35 @@ def test_tenants_beyond_the_bound_are_one(counted: Counted) -> None:
     assert counted.value(names.TENANT_TOKENS, "other", "output") == 15
 
 
+@pytest.mark.parametrize("predicted_s", [None, 0.0, 5e-324, 1e-300], ids=["none", "zero", "subnormal", "tiny"])
+def test_a_prediction_that_is_none_has_no_ratio_and_loses_nothing(counted: Counted, predicted_s: float | None) -> None:
+    counted.requests.finished(completed(predicted_ttft_s=predicted_s))
+    assert counted.observed(names.PREDICTION_RATIO, "demo", "default") is None
+    assert counted.page.num_lost == 0
+
+
+def test_what_goes_wrong_is_there_at_zero_before_it_does(counted: Counted) -> None:
+    begin_series(counted.page, models=("demo",), tiers=("gold", "bronze"))
+    before = counted.read().kept
+    failed = completed(outcome=Outcome.ENGINE_FAILED)
+    refused = completed(
+        outcome=Outcome.OVERLOADED, limit="ttft=1s (bronze)", tier="bronze", band="bulk", first_token=None
+    )
+    for record in (failed, refused):
+        counted.requests.finished(record)
+    assert not any(sum(values.numbers) for values in before.values())
+    for metric, labels in (
+        (names.REQUESTS, ("demo", "gold", "default", "chat", "engine_failed")),
+        (names.BROKEN_STREAMS, ("demo", "gold", "engine_failed")),
+        (names.ADMISSION_DECISIONS, ("admitted", "", "gold", "default")),
+        (names.ADMISSION_DECISIONS, ("refused", "ttft", "bronze", "bulk")),
+    ):
+        assert before[metric.id, labels].numbers == (0.0,)
+        assert counted.value(metric, *labels) == 1
+    begun = {labels[1] for metric_id, labels in before if metric_id == names.ADMISSION_DECISIONS.id}
+    assert begun - {""} <= names.LIMITS | set(Outcome)
+
+
 RECORDS = st.builds(
     completed,
     outcome=st.sampled_from(Outcome),
@@ -159,7 +189,7 @@ RECORDS = st.builds(
     prompt_tokens=st.integers(0, 10_000),
     cached_tokens=st.just(0),
     output_tokens=st.integers(0, 500),
-    predicted_ttft_s=st.none() | st.just(0.0) | st.floats(1e-6, 10),
+    predicted_ttft_s=st.none() | st.floats(0, 10),
     retry_after_s=st.none() | st.floats(0, 120),
 )
 

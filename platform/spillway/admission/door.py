@@ -80,14 +80,21 @@ class Door:
         return self.model(model).lengths.likely(tenant_id, max_tokens)
 
     def precheck(
-        self, ask: Ask, load: ModelLoad, now: float, *, most_prompt_tokens: int | None = None
+        self,
+        ask: Ask,
+        load: ModelLoad,
+        now: float,
+        *,
+        most_prompt_tokens: int | None = None,
+        confirmed_soon: bool = False,
     ) -> Refused | None:
         """Return the refusal of what cannot be served in time even by lower bounds; None: go on.
 
         `most_prompt_tokens` is an upper bound, such as the body's bytes: a long prompt is allowed to take as long as
-        it takes alone. A request that goes on ends with `confirm` or `left`.
+        it takes alone. `confirmed_soon`: all that comes before `confirm` costs less than a prediction, so that is left
+        to it. A request that goes on ends with `confirm` or `left`.
         """
-        refused = self.model(ask.model).precheck(ask, load, now, most_prompt_tokens)
+        refused = self.model(ask.model).precheck(ask, load, now, most_prompt_tokens, confirmed_soon=confirmed_soon)
         if refused is None:
             self._model_of[ask.request_id] = ask.model
         return refused

@@ -107,11 +107,13 @@ class ModelDoor:
 
     # ---- decisions ----
 
-    def precheck(self, ask: Ask, load: ModelLoad, now: float, most_prompt_tokens: int | None) -> Refused | None:
+    def precheck(
+        self, ask: Ask, load: ModelLoad, now: float, most_prompt_tokens: int | None, *, confirmed_soon: bool
+    ) -> Refused | None:
         """Refuse what has no chance, by lower bounds; `most_prompt_tokens`: an upper bound of its prompt, if known."""
         arrival = self._arrive(ask, now)
         refused = self._guard(ask, arrival, now) or self._full(ask, load, now)
-        if refused is None and not _is_clear(ask, load):
+        if refused is None and not confirmed_soon and not _is_clear(ask, load):
             verdict = self._judge(ask, arrival, load, now, most_prompt_tokens)
             refused = verdict if isinstance(verdict, Refused) else None
         if refused is None:

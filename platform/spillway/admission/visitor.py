@@ -18,6 +18,8 @@ BANDS: Final = {"priority": Band.INTERACTIVE, "flex": Band.BULK}
 """What a request's service tier asks for; every other one gets its tenant's default."""
 _HOPELESS: Final = 5.0
 """A request that waited this many times its objective is not worth serving any more, unless an engine was away."""
+_CHEAP_TOKENS: Final = 1024
+"""A prompt of so many bytes is tokenized as fast as a prediction is made."""
 _DEGRADED: Final = (b"x-spillway-limiter", b"degraded")
 
 
@@ -99,7 +101,13 @@ class Visitor:
         if load is None:
             return
         ask = self._ask(sequences=sequences, deadline=deadline)
-        refused = admission.door.precheck(ask, load, admission.clock(), most_prompt_tokens=most_prompt_tokens)
+        refused = admission.door.precheck(
+            ask,
+            load,
+            admission.clock(),
+            most_prompt_tokens=most_prompt_tokens,
+            confirmed_soon=most_prompt_tokens <= _CHEAP_TOKENS and not self._has_quota,
+        )
         if refused is not None:
             raise refused
         self._is_asked = True
@@ -144,9 +152,13 @@ class Visitor:
             self.predicted_ttft_s = verdict.ttft_s
         self.prompt_tokens = prompt_tokens
 
+    @property
+    def _has_quota(self) -> bool:
+        return self._admission.ledger is not None and self.caller.tenant.limited
+
     async def _claim(self, tokens: int) -> None:
         admission, tenant = self._admission, self.caller.tenant
-        if admission.ledger is None or not tenant.limited:
+        if admission.ledger is None or not self._has_quota:
             return
         scopes = tuple(self._scopes())
         if not scopes:

@@ -11,6 +11,7 @@ from spillway.settings import Settings
 from spillway.state import StateFolder
 from spillway.telemetry.assembly import open_traces, trace_options
 from spillway.telemetry.logs import EventLog
+from spillway.telemetry.metrics.expected import begin_series
 from spillway.telemetry.metrics.gateway import GatewayMetrics
 from spillway.telemetry.metrics.page import open_page
 from spillway.telemetry.metrics.requests import Price, RequestMetrics
@@ -59,6 +60,7 @@ class Signals:
         )
         self.requests = RequestMetrics(self._page, tenants, price=price)
         self.requests.judged.expect(settings.tiers)
+        begin_series(self._page, models=(model.name for model in settings.models), tiers=settings.tiers)
         self.state = GatewayMetrics(self._page)
         self._traces = open_traces(
             StateFolder.of(settings.state_dir, os.environ).path,

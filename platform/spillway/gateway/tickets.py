@@ -26,14 +26,16 @@ class Tickets:
         """Of each prompt."""
         self._why = why
         """Asked for the outcome of what is aborted."""
-        self._unread: asyncio.Queue[Piece | Exception | None] = asyncio.Queue(_UNREAD_PIECES)
+        self._unread: asyncio.Queue[Piece | Exception | None] | None = None
+        """Only of several."""
         self._readers: list[asyncio.Task[None]] = []
         self._num_reading = len(tickets)
 
     async def __aenter__(self) -> Self:
         if len(self._tickets) > 1:
+            unread = self._unread = asyncio.Queue(_UNREAD_PIECES)
             self._readers = [
-                asyncio.create_task(self._read(place, ticket), name="read a ticket")
+                asyncio.create_task(self._read(place, ticket, unread), name="read a ticket")
                 for place, ticket in enumerate(self._tickets)
             ]
         return self
@@ -52,7 +54,7 @@ class Tickets:
 
     async def __anext__(self) -> Piece:
         """Return the next piece of any prompt. Raises StopAsyncIteration after the last one of all, else `Refused`."""
-        if not self._readers:
+        if self._unread is None:
             return await anext(self._tickets[0])
         while self._num_reading:
             piece = await self._unread.get()
@@ -84,14 +86,14 @@ class Tickets:
         prompt, choice = divmod(index, self._num_choices)
         self._tickets[prompt].end_choice(choice)
 
-    async def _read(self, prompt: int, ticket: Ticket) -> None:
+    async def _read(self, prompt: int, ticket: Ticket, unread: "asyncio.Queue[Piece | Exception | None]") -> None:
         first = prompt * self._num_choices
         end: Exception | None = None
         try:
             async for piece in ticket:
-                await self._unread.put(msgspec.structs.replace(piece, choice=first + piece.choice))
+                await unread.put(msgspec.structs.replace(piece, choice=first + piece.choice))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the one who iterates raises it
             end = error
-        await self._unread.put(end)
+        await unread.put(end)

@@ -23,7 +23,7 @@ from spillway.ops.access import AdminKey
 from spillway.ops.app import build_app
 from spillway.ops.console.console import Console
 from spillway.ops.metrics import Scraper
-from spillway.ops.objectives.opening import open_keeper
+from spillway.ops.objectives.opening import open_keeper, reload_keeper
 from spillway.ops.overseer import Overseer
 from spillway.server import Server, uvicorn_config
 from spillway.state import StateFolder
@@ -102,7 +102,9 @@ async def serve(child: Child, log: Log) -> int:
     def received(message: FromSupervisor) -> None:
         console.received(message)
         if isinstance(message, Reload):
-            renew(server.config, settings.network, log)
+            fresh = child.runtime.read_settings()
+            renew(server.config, fresh.network, log)
+            reload_keeper(keeper, fresh, log)
         elif isinstance(message, EngineLife):
             restarts.received(message)
         else:

@@ -1,6 +1,7 @@
 """SIGHUP: settings and certificates are read again.
 
-Groups that nothing was built from are taken over, here and in the gateways; the rest is named. Of `limits`,
+Groups that nothing was built from are taken over, here, in the gateways and in ops; the rest is named. Objectives are
+read again, too: those that are still there keep their past, unless `slo.time_scale` changed. Of `limits`,
 `max_json_depth` and the kernel's own patience with slow readers count from a gateway's next start. A gateway and ops
 show the certificate that the files hold now to every connection from then on.
 """
@@ -11,7 +12,7 @@ from dataclasses import fields, replace
 from spillway.settings import Settings
 
 TAKEN_OVER = frozenset(
-    {"drain", "restart", "limits", "generation", "tiers", "tenants", "brownout", "auth", "admission"}
+    {"drain", "restart", "limits", "generation", "tiers", "tenants", "brownout", "auth", "admission", "slo"}
 )
 """Groups of settings that are read anew whenever they are needed."""
 

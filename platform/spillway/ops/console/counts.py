@@ -118,10 +118,11 @@ def _sum(metric: Metric, kept: _Kept) -> Numbers:
 
 
 def _by(metric: Metric, one: str, other: str, kept: _Kept) -> dict[tuple[str, str], float]:
-    """Add the series of a counter up by two of its labels."""
+    """Add the series of a counter up by two of its labels; what never happened is left out."""
     first, second = metric.labels.index(one), metric.labels.index(other)
     found: dict[tuple[str, str], float] = {}
     for _, labels, numbers in kept[metric.id]:
-        key = (labels[first], labels[second])
-        found[key] = found.get(key, 0.0) + numbers[0]
+        if numbers[0]:
+            key = (labels[first], labels[second])
+            found[key] = found.get(key, 0.0) + numbers[0]
     return found

@@ -51,7 +51,7 @@ class Keeper:
         """
         self._problem = problem
         self._objectives, self._series, self._scale, self._profile = tuple(objectives), series, scale, profile
-        self._file, self._webhooks, self._log, self._monotonic = file, webhooks, log, monotonic
+        self._file, self.webhooks, self._log, self._monotonic = file, webhooks, log, monotonic
         self._offset = wall() - monotonic()  # so that a clock that is set does not bend windows
         self._evaluator, self._ledger, self.alerts = self._restored()
         self._wanted = metrics_for(self._evaluator.collector.metrics)
@@ -72,7 +72,7 @@ class Keeper:
 
     def start(self) -> None:
         """Look at every tick from now on, until it is closed; needs a running loop."""
-        self._webhooks.start()
+        self.webhooks.start()
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -99,7 +99,7 @@ class Keeper:
         changed = self.alerts.update(self._standings, now)
         for alert in changed:
             self._tell(alert)
-        self._webhooks.offer(changed)
+        self.webhooks.offer(changed)
         return bool(changed) or (is_mark and now - self._saved_at >= SAVE_EVERY_S)
 
     def _tell(self, alert: AlertState) -> None:
@@ -117,7 +117,22 @@ class Keeper:
 
     def families(self) -> Iterable[Family]:
         """Return how objectives stand, as metrics."""
-        return families_of(self._standings, self.alerts, self._webhooks.counts, self._evaluated_at)
+        return families_of(self._standings, self.alerts, self.webhooks.counts, self._evaluated_at)
+
+    def reload(self, objectives: Sequence[Objective], *, scale: Fraction, profile: str) -> None:
+        """Judge by other objectives from now on; what is still promised keeps its past, as over a restart."""
+        past, scaled_before = self._dumped(), self._scale
+        self._objectives, self._scale, self._profile, self._problem = tuple(objectives), scale, profile, ""
+        evaluator, ledger = self._fresh()
+        try:
+            alerts = memory.restore(past, evaluator, ledger, scale=str(scale))
+        except memory.UnreadableError as error:
+            self._log("objectives_begin_anew", error=str(error), before=str(scaled_before), now=str(scale))
+            evaluator, ledger = self._fresh()
+            alerts = AlertBook()
+        self._evaluator, self._ledger, self.alerts = evaluator, ledger, alerts
+        self._wanted = metrics_for(evaluator.collector.metrics)
+        self._standings = evaluator.standings()
 
     # ---- memory ----
 
@@ -161,4 +176,4 @@ class Keeper:
             await asyncio.to_thread(self._write, self._dumped())
             self._evaluated_at = None
         self._series.close()
-        await self._webhooks.close()
+        await self.webhooks.close()

@@ -21,17 +21,7 @@ def open_keeper(settings: Settings, state: Path, runtime: Path, log: Callable[..
 
     `state` and `runtime` are folders.
     """
-    problem, objectives = "", tuple[Objective, ...]()
-    try:
-        objectives = objectives_of(settings)
-    except SpecError as error:
-        problem = f"slo.objectives is {settings.slo.objectives!r}: {error}"
-        log("objectives_failed", error=problem)
-    for finding in lint(objectives):
-        if finding.is_error:
-            log("objective_doubtful", objective=finding.objective, finding=finding.name, message=finding.message)
-    network = settings.network
-    here = url_of(network.ops_host, network.ops_port, tls=network.tls_certificate is not None)
+    objectives, problem = _read(settings, log)
     return Keeper(
         objectives,
         SeriesFolder(runtime),
@@ -39,9 +29,38 @@ def open_keeper(settings: Settings, state: Path, runtime: Path, log: Callable[..
         profile=_whole(profile_of(settings)),
         problem=problem,
         file=state / memory.FILE_NAME,
-        webhooks=Webhooks(settings.slo.webhooks, external_url=settings.slo.external_url or here, log=log),
+        webhooks=Webhooks(settings.slo.webhooks, external_url=_external_url(settings), log=log),
         log=log,
     )
+
+
+def reload_keeper(keeper: Keeper, settings: Settings, log: Callable[..., None]) -> None:
+    """Take over other objectives and receivers. Objectives that cannot be read are told, and change nothing."""
+    objectives, problem = _read(settings, log)
+    if problem:
+        return
+    keeper.reload(objectives, scale=scale_of(settings), profile=_whole(profile_of(settings)))
+    keeper.webhooks.reload(settings.slo.webhooks, external_url=_external_url(settings))
+
+
+def _read(settings: Settings, log: Callable[..., None]) -> tuple[tuple[Objective, ...], str]:
+    """Return the objectives, and what is wrong with them if there are none for that."""
+    try:
+        objectives = objectives_of(settings)
+    except SpecError as error:
+        problem = f"slo.objectives is {settings.slo.objectives!r}: {error}"
+        log("objectives_failed", error=problem)
+        return (), problem
+    for finding in lint(objectives):
+        if finding.is_error:
+            log("objective_doubtful", objective=finding.objective, finding=finding.name, message=finding.message)
+    return objectives, ""
+
+
+def _external_url(settings: Settings) -> str:
+    network = settings.network
+    here = url_of(network.ops_host, network.ops_port, tls=network.tls_certificate is not None)
+    return settings.slo.external_url or here
 
 
 def _whole(profile: str) -> str:

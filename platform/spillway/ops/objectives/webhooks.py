@@ -40,10 +40,15 @@ class Webhooks:
         client: httpx.AsyncClient | None = None,
         pause_s: float = _PAUSE_S,
     ) -> None:
-        self._external_url = external_url
+        self._external_url, self._log, self._pause_s = external_url, log, pause_s
         self._client = client or httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
         self.counts = dict.fromkeys((SENT, FAILED, DROPPED), 0)
-        self._receivers = [_Receiver(url, self._client, self.counts, log, pause_s) for url in urls]
+        self._receivers = [self._receiver(url) for url in urls]
+        self._leaving: list[_Receiver] = []
+        self._is_started = False
+
+    def _receiver(self, url: str) -> "_Receiver":
+        return _Receiver(url, self._client, self.counts, self._log, self._pause_s)
 
     @property
     def num_waiting(self) -> int:
@@ -52,8 +57,21 @@ class Webhooks:
 
     def start(self) -> None:
         """Begin to deliver; needs a running loop."""
+        self._is_started = True
         for receiver in self._receivers:
             receiver.start()
+
+    def reload(self, urls: Sequence[str], *, external_url: str) -> None:
+        """Tell others from now on. Who stays keeps what waits for them; who goes is told what waits, and nothing new."""
+        self._external_url = external_url
+        known = {receiver.url: receiver for receiver in self._receivers}
+        self._leaving = [receiver for receiver in self._leaving if receiver.waiting]
+        self._leaving += [receiver for url, receiver in known.items() if url not in urls]
+        self._receivers = [known.get(url) or self._receiver(url) for url in urls]
+        if self._is_started:
+            for receiver in self._receivers:
+                if receiver.url not in known:
+                    receiver.start()
 
     def offer(self, changed: Iterable[AlertState]) -> None:
         """Queue what changed for everybody. Never waits."""
@@ -65,7 +83,7 @@ class Webhooks:
 
     async def close(self) -> None:
         """Give up what was not delivered. Idempotent."""
-        for receiver in self._receivers:
+        for receiver in (*self._receivers, *self._leaving):
             await receiver.close()
         await self._client.aclose()
 
@@ -74,7 +92,7 @@ class _Receiver:
     """One URL."""
 
     def __init__(self, url: str, client: httpx.AsyncClient, counts: dict[str, int], log: Log, pause_s: float) -> None:
-        self._url, self._client, self._counts, self._log, self._pause_s = url, client, counts, log, pause_s
+        self.url, self._client, self._counts, self._log, self._pause_s = url, client, counts, log, pause_s
         self.name = urlsplit(url).hostname or url
         """For logs and bodies: a URL may hold a secret."""
         self.waiting: deque[dict[str, Any]] = deque()
@@ -114,7 +132,7 @@ class _Receiver:
         try:
             async for attempt in tries:
                 with attempt:
-                    answer = await self._client.post(self._url, json=body)
+                    answer = await self._client.post(self.url, json=body)
                     answer.raise_for_status()
         except RetryError as error:
             self._counts[FAILED] += 1
