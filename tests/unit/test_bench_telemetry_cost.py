@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spillway.bench.pairs import middle
@@ -51,6 +51,7 @@ def test_what_costs_much_breaks_them(found: dict[str, object], left_out_us: floa
     assert broken in said[0]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=30))
 def test_a_middle_lies_in_its_interval_and_is_the_same_each_time(values: list[float]) -> None:
     found = middle(values)

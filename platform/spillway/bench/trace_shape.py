@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from spillway.telemetry.tracing.span import Span, SpanKind, StatusCode
@@ -63,7 +64,7 @@ def faults_of_recovery(spans: Sequence[Span]) -> Iterator[str]:
         yield "it has no second attempt"
     for attempts in by_prompt.values():
         attempts.sort(key=lambda span: int(str(span.attributes[names.ATTEMPT_NUMBER])))
-        for before, after in zip(attempts, attempts[1:], strict=False):
+        for before, after in pairwise(attempts):
             if before.span_id not in {link.span_id for link in after.links}:
                 yield f"attempt {after.attributes[names.ATTEMPT_NUMBER]} has no link to the one before it"
     lost = [span for span in spans if span.name == names.ATTEMPT and span.status is StatusCode.ERROR]

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from spillway.telemetry.trace_store.schema import SELECT, spans_of, summary_of
+from spillway.telemetry.trace_store.schema import SELECT, record_of, summary_of
 from spillway.telemetry.tracing.span import Span, TraceKind, TraceSummary
+from spillway.telemetry.tracing.trace import Record, unfold
 
 MOST: Final = 1000
 
@@ -34,7 +35,9 @@ class Found:
     """One request's part of a trace, or an engine's."""
 
     summary: TraceSummary
+    record: Record
     spans: tuple[Span, ...]
+    """Made of the record."""
 
 
 _WHERE: Final = {Which.FAILED: " AND failed", Which.RECOVERED: " AND recovered"}
@@ -90,7 +93,8 @@ class StoreReader:
         found = []
         for row in rows:
             with contextlib.suppress(msgspec.MsgspecError):
-                found.append(Found(summary_of(row[:-1]), spans_of(row[-1])))
+                record = record_of(row[-1])
+                found.append(Found(summary_of(row[:-1]), record, unfold(record)))
         return found
 
     def _ask(self, query: str, values: Sequence[Any]) -> list[Any]:

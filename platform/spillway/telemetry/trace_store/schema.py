@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from spillway.telemetry.tracing.span import Span, TraceSummary
-from spillway.telemetry.tracing.trace import Record, Trace, unfold
+from spillway.telemetry.tracing.span import TraceSummary
+from spillway.telemetry.tracing.trace import Record, Trace
 
 FILE_NAME: Final = "traces.db"
 VERSION: Final = 2
@@ -94,6 +94,6 @@ def summary_of(row: Row) -> TraceSummary:
     return msgspec.convert(row, TraceSummary, strict=False)
 
 
-def spans_of(blob: bytes) -> tuple[Span, ...]:
-    """Return a row's spans. Raises msgspec.MsgspecError."""
-    return unfold(_DECODER.decode(blob))
+def record_of(blob: bytes) -> Record:
+    """Return what a row's spans are made of. Raises msgspec.MsgspecError."""
+    return _DECODER.decode(blob)
