@@ -7,7 +7,7 @@ PEERS  ?=
 OUT    ?= .bench/results.json
 CAMPAIGN ?= steady
 
-.PHONY: setup serve test lint bench bench-platform overload load drill-kills drill-mixed soak demo-model docs clean
+.PHONY: setup serve test lint bench bench-platform overload load drill drills pipeline drill-kills drill-mixed soak demo-model docs clean
 
 setup: $(VENV)/.ready ## install everything into .venv, and compile the kernels once
 
@@ -41,6 +41,15 @@ overload: setup ## goodput at 1, 2, 4 and 10 times the capacity; make overload P
 
 load: setup ## a load campaign against a running Spillway; make load CAMPAIGN=spike ARGS="--url http://…"
 	$(BIN)/spillway load $(CAMPAIGN) $(ARGS)
+
+drill: setup ## eight drills that judge the promises, each with its negative control; exit 0 only if all was shown
+	$(BIN)/spillway chaos run quick --scorecard
+
+drills: setup ## every drill there is, and the resilience scorecard
+	$(BIN)/spillway chaos run all
+
+pipeline: setup ## build, tests, load and drills, and one report; make pipeline ARGS="--url http://… --every 1d"
+	$(BIN)/spillway chaos pipeline $(ARGS)
 
 drill-kills: setup ## 200 SIGKILLs under 32 streams; make drill-kills ARGS="--how stop --kills 20"
 	$(BIN)/spillway bench kills --out .bench/kills.json $(ARGS)

@@ -6,6 +6,7 @@
     locust -f loadtests/locustfile.py --headless -u 20 -r 10 -t 30s --campaign steady       no UI
     locust -f loadtests/locustfile.py --headless -u 20 -r 20 -t 30s --processes 2           two cores
     locust -f loadtests/locustfile.py --headless -u 20 -r 20 -t 30s --rate-per-user 2       an open loop of 40 a second
+    locust -f loadtests/locustfile.py --headless --follow-shape --rate-per-user 1 --campaign spike          its shape
 """
 
 from spillway_load.users import SpillwayUser

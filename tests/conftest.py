@@ -5,6 +5,7 @@ looks. Its hook for a scheduler of one's own does work.
 """
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,11 @@ from xdist.scheduler import LoadScopeScheduling
 
 FAKES = Path(__file__).parent / "fakes"
 SHARING = ("tests/e2e/test_platform_", "tests/e2e/test_console_")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Triton asks once, when it is first imported, whether it compiles for a GPU or interprets."""
+    os.environ.setdefault("TRITON_INTERPRET", "0" if config.option.markexpr == "gpu" else "1")
 
 
 class OneInstance(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -43,6 +49,14 @@ def load(name: str) -> ModuleType:
 def fake_core() -> ModuleType:
     """A core whose runner counts instead of computing, with a clock and a client."""
     return load("fake_core")
+
+
+@pytest.fixture(scope="session")
+def cuda_on_cpu() -> ModuleType:
+    """What runs the CUDA path without a GPU."""
+    module = load("cuda_on_cpu")
+    module.teach_bfloat16()
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -190,3 +204,12 @@ def prometheus_server() -> ModuleType:
 def load_records() -> ModuleType:
     """Records of load on paper."""
     return load("load_records")
+
+
+# ---- drills ----
+
+
+@pytest.fixture(scope="session")
+def fake_drill() -> ModuleType:
+    """Evidence and journals of drills that never ran."""
+    return load("fake_drill")

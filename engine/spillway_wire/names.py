@@ -85,6 +85,9 @@ JUDGED_REQUESTS: Final = counter(
 )
 KINDS: Final = {"chat": "chat", "completions": "completions", "generate": "generate", "generate_batch": "batch"}
 """Of an endpoint, the kind of call: the value of the label `kind`."""
+KIND_LABEL: Final = "kind"
+OPERATION_KINDS: Final = {"chat": "chat", "text": "text_completion"}
+"""Of a kind of call, the `gen_ai.operation.name`, where series have no finer label: `text` is all but chats."""
 SHORT_REQUEST_DURATION: Final = histogram(
     "spillway_short_request_duration_seconds",
     "From arrival to last byte of complete short requests: at most 256 prompt tokens, at most 16 output tokens.",

@@ -7,7 +7,8 @@ change. The end of that connection ends the child: without a supervisor there is
     child ◀─ Membership, EngineDied, EngineLife, Phase, Reload ── supervisor
     gateway ── Quarantined ─────────────────────────────────────▶ supervisor
     gateway ◀─ Quarantined, what the others said ──────────────── supervisor
-    ops   ── StatusRequest, Order ──────────────────────────────▶ supervisor
+    ops   ── StatusRequest, Order, BrownoutFloor ───────────────▶ supervisor
+    gateway ◀─ BrownoutFloor, what ops said ───────────────────── supervisor
     ops   ◀─ Status, OrderReply ───────────────────────────────── supervisor
 
 Only the supervisor declares an engine dead. Times are CLOCK_MONOTONIC nanoseconds of the machine. Structs are
@@ -117,6 +118,19 @@ class Quarantined(_Message, frozen=True, kw_only=True):
     """From then on it may be tried again."""
     crashes: int
     """How many engines died of it; told to whoever sends it again."""
+
+
+class BrownoutFloor(_Message, frozen=True, kw_only=True):
+    """Objectives burn: from ops, passed on to every gateway as it is. Nobody answers.
+
+    It is said again and again while it holds, and over by itself when nobody does: an ops process that died must not
+    leave less for everybody behind, and a gateway that is new hears of it soon.
+    """
+
+    steps: int
+    """So many steps of the ladder hold at least, from the bottom; 0: none any more."""
+    until_ns: int
+    """From then on none does."""
 
 
 class StatusRequest(_Message, frozen=True, kw_only=True):
@@ -263,5 +277,7 @@ class OrderReply(_Message, frozen=True, kw_only=True):
     message: str
 
 
-ToSupervisor = ChildHello | ChildReady | ChildBeat | StatusRequest | Order | Quarantined
-FromSupervisor = Membership | EngineDied | EngineLife | Phase | Status | OrderReply | Reload | Quarantined
+ToSupervisor = ChildHello | ChildReady | ChildBeat | StatusRequest | Order | Quarantined | BrownoutFloor
+FromSupervisor = (
+    Membership | EngineDied | EngineLife | Phase | Status | OrderReply | Reload | Quarantined | BrownoutFloor
+)

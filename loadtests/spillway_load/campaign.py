@@ -34,8 +34,9 @@ from spillway_load.shapes import NotNegative, Positive, Shape, Steady
 from spillway_load.traces import Replay
 
 SHARE = Annotated[float, Meta(ge=0, le=1)]
-SHIPPED: Final = (Path(__file__).parents[1] / "campaigns", Path(__file__).parent / "campaigns")
-"""Where the shipped ones are: in the source tree, and in an installed package."""
+_INSTALLED: Final = Path(__file__).parent / "campaigns"
+SHIPPED: Final = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "campaigns"
+"""Beside the code where it was installed from a wheel, beside its folder in a checkout."""
 
 
 class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,7 +156,7 @@ def parse(content: dict[str, Any], path: Path) -> Campaign:
 
 def shipped() -> dict[str, Path]:
     """Return the shipped campaigns by name."""
-    return {path.stem: path for folder in SHIPPED for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
 
 
 def _find(given: str) -> Path:

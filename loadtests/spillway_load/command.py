@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import os
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -18,6 +17,7 @@ import msgspec
 from spillway_load import campaign as campaigns
 from spillway_load.campaign import Campaign
 from spillway_load.errors import CampaignError, LoadError
+from spillway_load.keys import read_keys
 from spillway_load.progress import How, progress
 from spillway_load.report import text
 from spillway_load.report.page import page
@@ -96,7 +96,7 @@ def _run(given: argparse.Namespace) -> int:
     around = Surroundings(
         url=url if "://" in url else f"http://{url}",
         workers=given.workers,
-        keys=_keys(given.keys),
+        keys=read_keys(given.keys),
         ca=given.ca,
         tell=shown.tell,
         on_start=shown.started,
@@ -120,16 +120,6 @@ def _changed(campaign: Campaign, given: argparse.Namespace) -> Campaign:
         )
     changes = {"duration_s": given.duration, "seed": given.seed, "lag_limit_ms": given.lag_limit_ms}
     return msgspec.structs.replace(campaign, **{name: value for name, value in changes.items() if value is not None})
-
-
-def _keys(file: Path | None) -> dict[str, str] | None:
-    if file is None:
-        return None
-    try:
-        with _told("the keys", file):
-            return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), dict[str, str])
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise CampaignError(f'the keys {file} are not lines such as acme = "…": {error}') from None
 
 
 @contextlib.contextmanager

@@ -29,6 +29,8 @@ SLOW_BUFFER_BYTES: Final = 4096
 _SLOW_STEP_S: Final = 0.25
 
 CONNECT_REFUSED: Final = "connect_refused"
+UNTRUSTED: Final = "untrusted"
+"""The server's certificate does not hold."""
 CONNECTION_RESET: Final = "connection_reset"
 TIMEOUT: Final = "timeout"
 TRUNCATED: Final = "truncated"
@@ -161,6 +163,8 @@ class Connections:
             reply.broken = TIMEOUT
         except (httptools.HttpParserError, msgspec.MsgspecError):
             reply.broken = MALFORMED
+        except ssl.SSLCertVerificationError:
+            reply.broken = UNTRUSTED
         except OSError:
             reply.broken = CONNECT_REFUSED if wire is None else CONNECTION_RESET
         reply.ended = time.monotonic()

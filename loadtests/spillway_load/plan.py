@@ -66,9 +66,9 @@ def shots(campaign: Campaign, keys: Mapping[str, str] | None = None) -> list[Sho
     return [at_time(next(drawn), number, at) for number, at in enumerate(due)]
 
 
-def endless(campaign: Campaign, randomness: random.Random) -> Iterator[Shot]:
-    """Yield requests of a campaign's mix for ever, without times."""
-    return _drawn(campaign, _mixed(campaign, randomness), _senders(campaign, {}), randomness)
+def endless(campaign: Campaign, randomness: random.Random, keys: Mapping[str, str] | None = None) -> Iterator[Shot]:
+    """Yield requests of a campaign's mix for ever, without times. Raises `CampaignError`."""
+    return _drawn(campaign, _mixed(campaign, randomness), _senders(campaign, keys or {}), randomness)
 
 
 def at_time(shot: Shot, number: int, due_s: float) -> Shot:
@@ -118,6 +118,8 @@ def _senders(campaign: Campaign, keys: Mapping[str, str]) -> list[Sender]:
             Sender(tenant=name, tier=crowd.tier, weight=rank**-crowd.skew)
             for rank, name in enumerate(names[: crowd.count], start=1)
         ]
+    elif keys and not any(sender.tenant or sender.key for sender in senders):
+        senders = [Sender(tenant=name) for name in keys]  # whoever has a key asks equally much
     if missing := [sender.tenant for sender in senders if keys and not sender.key and sender.tenant not in keys]:
         raise CampaignError(f"--keys has no key of the tenant {missing[0]!r}")
     return [msgspec.structs.replace(sender, key=sender.key or keys.get(sender.tenant)) for sender in senders]

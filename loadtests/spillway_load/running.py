@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -44,26 +45,39 @@ class Surroundings:
     """Told the start, of the monotonic clock."""
 
 
-def reach(url: str) -> None:
-    """Raise `UnreachableError` if nothing accepts connections at `url`, and `CampaignError` if that is no address."""
+def reach(url: str, ca: Path | None = None) -> None:
+    """Raise `UnreachableError` if nothing answers at `url` that can be trusted, `CampaignError` if it is no address."""
     parts = urlsplit(url)
     try:
         address = parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError):
         raise CampaignError(f"{url!r} is no address such as http://127.0.0.1:8000") from None
     try:
-        with contextlib.closing(socket.create_connection(address, timeout=_CONNECT_S)):
-            pass
+        with contextlib.closing(socket.create_connection(address, timeout=_CONNECT_S)) as wire:
+            if parts.scheme == "https":
+                _authorities(ca).wrap_socket(wire, server_hostname=address[0]).close()
+    except ssl.SSLError as error:
+        raise UnreachableError(
+            f"the server at {url} is not trusted: {error.reason}; name the authority of its certificate with --ca, "
+            f"and the host as the certificate does"
+        ) from None
     except OSError as error:
         raise UnreachableError(
             f"nothing answers at {url}: {error}; start Spillway with `spillway serve`, or say where it is with --url"
         ) from None
 
 
+def _authorities(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise CampaignError(f"--ca {ca} holds no certificate that can be read: {error}") from None
+
+
 def run(campaign: Campaign, around: Surroundings) -> tuple[Result, Series]:
     """Run a campaign at its own rate. Raises `LoadError`."""
     shots = plan.shots(campaign, around.keys)
-    reach(around.url)
+    reach(around.url, around.ca)
     plans = [
         Plan(around.url, part, campaign.clients, campaign.good, str(around.ca or ""))
         for part in plan.dealt(shots, min(around.workers, len(shots)))

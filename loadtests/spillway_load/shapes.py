@@ -92,6 +92,15 @@ class Curve:
         """Seconds."""
         return self.times[-1]
 
+    def at(self, seconds: float) -> float:
+        """Return the rate at a moment; where it jumps, the rate from then on."""
+        place = min(max(bisect_right(self.times, seconds), 1), len(self.times) - 1)
+        begin, end = self.times[place - 1], self.times[place]
+        low, high = self.rates[place - 1], self.rates[place]
+        if seconds >= end or end <= begin:
+            return high
+        return low + (high - low) * max(0.0, seconds - begin) / (end - begin)
+
     def cumulative(self) -> list[float]:
         """Return the arrivals that are expected until each knot."""
         knots = pairwise(zip(self.times, self.rates, strict=True))

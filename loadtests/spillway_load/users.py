@@ -3,7 +3,7 @@
 A user asks, reads the answer to its end, thinks for a second and asks again: Locust's own model, in which a slow server
 is asked for less. With `--rate-per-user R` a user is a Poisson source of R requests a second instead, each from a
 greenlet of its own; sources add up, so that 50 users with a rate of 2 on however many workers are a Poisson process of
-100 a second.
+100 a second. With `--follow-shape` there are as many users at every moment as the campaign's shape needs.
 """
 
 import itertools
@@ -20,6 +20,7 @@ from gevent.pool import Group
 from locust import User, between, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.user.task import LOCUST_STATE_STOPPING
 
 from spillway_load import campaign as campaigns
 from spillway_load import plan
@@ -27,7 +28,9 @@ from spillway_load.asking import Asker
 from spillway_load.campaign import Campaign
 from spillway_load.errors import LoadError
 from spillway_load.http_stream import Connections, Target
+from spillway_load.keys import read_keys
 from spillway_load.locust_series import Book
+from spillway_load.locust_shape import CampaignShape
 from spillway_load.objectives import limits_of
 from spillway_load.record import Fate, Record, judge
 
@@ -45,6 +48,13 @@ def _arguments(parser: LocustArgumentParser) -> None:
     group.add_argument(
         "--rate-per-user", type=_rate, default=0.0, help="an open loop: each user a source of so many requests a second"
     )
+    group.add_argument(
+        "--follow-shape",
+        action="store_true",
+        help="as many users at every moment as the campaign's rate and shape need, in place of -u, -r and -t",
+    )
+    group.add_argument("--keys", default="", help='API keys by tenant, TOML: acme = "…"')
+    group.add_argument("--ca", default="", help="authority to hold an https target's certificate against")
     group.add_argument("--out", default="", help="folder for result.json and report.html")
     group.add_argument("--lag-limit-ms", type=float, default=0.0, help="in place of the campaign's")
     group.add_argument("--load-seed", type=int, default=1, help="of what is asked")
@@ -62,6 +72,11 @@ def _init(environment: Environment, **_: Any) -> None:
     options: Any = environment.parsed_options
     try:
         campaign = campaigns.load(options.campaign)
+        if options.follow_shape:
+            environment.shape_class = CampaignShape(campaign, options.rate_per_user)
+            environment.shape_class.runner = environment.runner
+        SpillwayUser.keys = read_keys(Path(options.keys) if options.keys else None)
+        next(plan.endless(campaign, random.Random(0), SpillwayUser.keys))  # a tenant without a key is told here
     except LoadError as error:
         raise SystemExit(f"locust: {error}") from None
     if options.lag_limit_ms:
@@ -77,6 +92,8 @@ class SpillwayUser(User):
     wait_time = between(0.5, 1.5)
     campaign: ClassVar[Campaign]
     book: ClassVar[Book]
+    keys: ClassVar[dict[str, str]] = {}
+    """API keys by tenant."""
     _numbers: ClassVar = itertools.count()
     """Of requests of this process."""
 
@@ -86,9 +103,9 @@ class SpillwayUser(User):
         number = next(self._numbers)
         self._randomness = random.Random(f"{options.load_seed} {os.getpid()} {number}")
         self._rate = options.rate_per_user
-        self._connections = Connections(Target.of(str(self.host)))
+        self._connections = Connections(Target.of(str(self.host), Path(options.ca) if options.ca else None))
         self._asker = Asker(self._connections, self.campaign.clients, sleep=gevent.sleep)
-        self._shots = plan.endless(self.campaign, self._randomness)
+        self._shots = plan.endless(self.campaign, self._randomness, self.keys)
         self._under_way = Group()
 
     def on_stop(self) -> None:
@@ -109,7 +126,10 @@ class SpillwayUser(User):
         while True:
             due += self._randomness.expovariate(self._rate)
             gevent.sleep(max(0.0, due - time.monotonic()))
+            if self._state == LOCUST_STATE_STOPPING:
+                break
             self._under_way.spawn(self._one, due)
+        self._under_way.join()  # what was asked is answered; Locust waits for it as long as --stop-timeout says
 
     def _one(self, due: float) -> None:
         start = self.book.start

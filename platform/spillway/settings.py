@@ -218,6 +218,8 @@ class SloSettings:
     """URLs that alerts are sent to, in the form of Alertmanager's webhooks."""
     external_url: str | None = None
     """Where people reach ops, for links in alerts; None: where it listens."""
+    brownout: bool = False
+    """Climb the brownout ladder while an alert of latency, of shedding or of good requests pages somebody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

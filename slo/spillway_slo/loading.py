@@ -13,10 +13,9 @@ from spillway_slo import openslo
 from spillway_slo.building import build
 from spillway_slo.errors import SpecError
 from spillway_slo.found import Found
-from spillway_slo.narrowing import narrowed
+from spillway_slo.narrowing import kinds_of, narrowed
 from spillway_slo.objective import Objective
 from spillway_slo.policies import read_policies
-from spillway_wire import names
 
 _INSTALLED: Final = Path(__file__).parent / "objectives"
 SHIPPED: Final = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "objectives"
@@ -25,6 +24,9 @@ SHARED: Final = "shared"
 PROFILES: Final = ("standard", "laptop")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VERSION: Final = "openslo/v1"
+_KINDS: Final = "kinds"
+_REPORTED: Final = "kinds-reported"
+"""The whole of which they are a part pages already: nobody is called twice for one thing."""
 
 
 def load(profile: str | Path) -> tuple[Objective, ...]:
@@ -110,24 +112,29 @@ def _convert(place: str, path: str, content: object, wanted: type[Any]) -> Any:
 
 
 def _of_kinds(document: Found, objective: Objective) -> Iterator[Objective]:
-    """Yield it, and one for each kind of call that its annotation lists."""
+    """Yield it, and one for each kind of call that its annotations list."""
     yield objective
-    said = annotation(document.head.metadata.annotations, "kinds")
-    for kind in [] if said is None else [word.strip() for word in said.split(",")]:
-        if kind not in names.KINDS.values():
-            allowed = ", ".join(names.KINDS.values())
-            raise SpecError(f"{document.place}: {openslo.PREFIX}kinds names {kind!r}; each must be one of: {allowed}")
-        yield of_kind(objective, kind, document.place)
+    for name in (_KINDS, _REPORTED):
+        said = annotation(document.head.metadata.annotations, name)
+        for kind in [] if said is None else [word.strip() for word in said.split(",")]:
+            label, known = kinds_of(objective.indicator)
+            if kind not in known:
+                allowed = ", ".join(known)
+                raise SpecError(
+                    f"{document.place}: {openslo.PREFIX}{name} names {kind!r}; each must be one of: {allowed}"
+                )
+            found = of_kind(objective, kind, label, known[kind], document.place)
+            yield found if name == _KINDS else replace(found, policies=())
 
 
-def of_kind(objective: Objective, kind: str, place: str) -> Objective:
-    """Return the same promise for one kind of call."""
+def of_kind(objective: Objective, kind: str, label: str, value: str, place: str) -> Objective:
+    """Return the same promise for one kind of call, which series tell by a label's value."""
     return replace(
         objective,
         name=f"{objective.name}-{kind}",
         title=f"{objective.title} ({kind})",
         kind=kind,
-        indicator=narrowed(objective.indicator, "kind", (kind,), place),
+        indicator=narrowed(objective.indicator, label, (value,), place),
     )
 
 

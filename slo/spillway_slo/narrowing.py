@@ -1,12 +1,15 @@
 """Adds a condition on a label to everything that an indicator looks at."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from spillway_slo.errors import SpecError
 from spillway_slo.objective import Floor, Ratio, Slices, Stream, Tolerance, Values
 from spillway_wire import names
 from spillway_wire.metric import Kind, Metric
 
+_OPERATION: Final = "gen_ai_operation_name"
 METRICS = {metric.name: metric for metric in names.METRICS}
 """What indicators can be made of: what processes count themselves."""
 
@@ -18,6 +21,17 @@ def metric_of(stream: Stream) -> Metric:
         if metric is not None:
             return metric
     raise KeyError(stream.metric)
+
+
+def kinds_of(indicator: Ratio | Slices) -> tuple[str, Mapping[str, str]]:
+    """Return the label by which series tell kinds of call apart, and its value of each kind."""
+    if isinstance(indicator, Ratio):
+        stream = indicator.total
+    else:
+        stream = indicator.rule.ratio.total if isinstance(indicator.rule, Tolerance) else indicator.rule.done
+    if _OPERATION in metric_of(stream).labels:
+        return _OPERATION, names.OPERATION_KINDS
+    return names.KIND_LABEL, {kind: kind for kind in names.KINDS.values()}
 
 
 def narrowed(indicator: Ratio | Slices, label: str, values: Values, place: str) -> Ratio | Slices:

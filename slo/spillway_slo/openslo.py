@@ -12,6 +12,7 @@ PREFIX: Final = "spillway.dev/"
 EXTENSIONS: Final = {
     "tier": "SLO: judges requests of this tier; failures of requests whose tier nobody knows are charged to every tier",
     "kinds": "SLO: one objective more for each of these kinds of call (chat, completions, generate, batch)",
+    "kinds-reported": "SLO: likewise, without alerts of burn rates; kinds of latency are chat and text",
     "expected-requests-per-hour": "SLO: traffic that lint assumes when it asks whether one failed request would alert",
     "min-failures": "SLO: fewer bad events than this in the long window never alert",
     "accept.": "SLO: followed by the name of a finding of lint; the value is the reason why it is meant",

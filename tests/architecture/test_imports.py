@@ -16,6 +16,7 @@ PLATFORM = ROOT / "platform" / "spillway"
 SLO = ROOT / "slo" / "spillway_slo"
 DASHBOARDS = ROOT / "dashboards" / "spillway_dashboards"
 LOAD = ROOT / "loadtests" / "spillway_load"
+CHAOS = ROOT / "chaos" / "spillway_chaos"
 PURE = ("memory", "scheduling")
 """Folders that decide and do nothing else: no tensors, no sockets, no clock."""
 CLIENTS_NEED = ("spillway_engine.client.engine_client", "spillway_engine.core", "spillway_engine.process.main")
@@ -102,7 +103,21 @@ def test_load_speaks_http_and_knows_only_the_wire() -> None:
         found = {name.split(".")[0] for name in imports(file)}
         assert not found & ours, file
         # Locust monkey-patches whatever imports it
-        assert "locust" not in found or file.name in {"users.py", "locust_series.py"}, file
+        assert "locust" not in found or file.name in {"users.py", "locust_series.py", "locust_shape.py"}, file
+
+
+def test_drills_know_spillway_from_outside() -> None:
+    ours = {"spillway", "spillway_engine", "spillway_text", "spillway_load", "spillway_dashboards", "torch", "tests"}
+    for file in sources(CHAOS):
+        found = {name.split(".")[0] for name in imports(file)}
+        assert not found & ours, file
+        assert "chaoslib" not in found, file  # drills are its experiments, and need it not
+
+
+def test_judging_asks_nobody() -> None:
+    effects = {"httpx", "subprocess", "psutil", "socket", "os", "threading"}
+    for file in sources(CHAOS / "judging"):
+        assert not {name.split(".")[0] for name in imports(file)} & effects, file
 
 
 @pytest.mark.parametrize("folder", PURE)
@@ -132,7 +147,7 @@ def test_source_roots_are_no_packages() -> None:
 
 
 def test_files_can_be_read_in_one_sitting() -> None:
-    roots = (ROOT / "engine", ROOT / "platform", ROOT / "dashboards", SLO, LOAD)
+    roots = (ROOT / "engine", ROOT / "platform", ROOT / "dashboards", SLO, LOAD, CHAOS)
     files = [file for root in roots for file in sources(root)]
     long = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in files}
     assert {name: lines for name, lines in long.items() if lines > 350} == {}

@@ -15,6 +15,7 @@ from spillway_wire.address import UnixAddress
 from spillway_wire.channel import Connection, listen
 from spillway_wire.codec import FrameEncoder, Malformed
 from spillway_wire.plane import (
+    BrownoutFloor,
     ChildBeat,
     ChildHello,
     ChildReady,
@@ -84,6 +85,7 @@ class FakeSupervisor:
         self.hello: asyncio.Future[ChildHello] = asyncio.get_running_loop().create_future()
         self.ready: asyncio.Future[ChildReady] = asyncio.get_running_loop().create_future()
         self.beats: asyncio.Queue[ChildBeat] = asyncio.Queue()
+        self.floors: asyncio.Queue[BrownoutFloor] = asyncio.Queue()
         self.wires: list[Connection[ToSupervisor]] = []
 
     def make(self) -> Connection[ToSupervisor]:
@@ -112,6 +114,8 @@ class FakeSupervisor:
                 self.orders.append(message)
                 text = f"{message.kind} {message.target}".strip() if self.accept else "it is parked"
                 wire.send(OrderReply(token=message.token, accepted=self.accept, message=text))
+            case BrownoutFloor():
+                self.floors.put_nowait(message)
             case Malformed():
                 raise AssertionError(message)
 

@@ -1,4 +1,4 @@
-"""The supervisor passes on what one gateway keeps out: to the others at once, and to those that come later."""
+"""The supervisor passes on what one gateway keeps out, to the others and those that come later, and what ops says."""
 
 import asyncio
 import shutil
@@ -14,6 +14,7 @@ from spillway.child import PlaneLink
 from spillway.runtime import RuntimeFolder
 from spillway.supervisor.plane_server import PlaneServer
 from spillway_wire.plane import (
+    BrownoutFloor,
     ChildBeat,
     ChildHello,
     FromSupervisor,
@@ -124,6 +125,23 @@ def test_every_other_gateway_hears_it_once_and_nobody_else() -> None:
             assert await finder.heard.get() == await third.heard.get() == OTHER
             made.server.publish(LAST)
             assert [await each.until(LAST) for each in (finder, other, third, ops)] == [[], [], [], []]
+
+    asyncio.run(test())
+
+
+def test_a_brownout_floor_goes_from_ops_to_all_gateways_and_from_nobody_else() -> None:
+    async def test() -> None:
+        async with plane() as made:
+            gateways = [await made.child(f"gateway-{number}") for number in range(2)]
+            ops = await made.child("ops", Role.OPS)
+            floor = BrownoutFloor(steps=1, until_ns=2**62)
+            ops.link.send(floor)
+            assert [await gateway.heard.get() for gateway in gateways] == [floor, floor]
+            gateways[0].link.send(floor)
+            gateways[0].link.send(ChildBeat(at_ns=1))
+            assert await made.beats.get() == ChildBeat(at_ns=1)
+            made.server.publish(LAST)
+            assert [await each.until(LAST) for each in (*gateways, ops)] == [[], [], []]
 
     asyncio.run(test())
 

@@ -4,16 +4,15 @@ import asyncio
 import json
 from collections.abc import Callable
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
 
 from spillway.ops.objectives.keeper import Keeper
+from spillway.ops.objectives.opening import reload_keeper
 from spillway.ops.objectives.webhooks import Webhooks
-from spillway.settings import SloSettings
+from spillway.settings import Settings, SloSettings
 from spillway.telemetry.metrics.requests import RequestMetrics, RequestRecord
 from spillway_slo.alerts import AlertState
 from spillway_slo.loading import load
@@ -198,54 +197,48 @@ def test_a_memory_that_is_spoilt_is_put_aside(tmp_path: Path) -> None:
     house.tick()
 
 
-class Receiver(BaseHTTPRequestHandler):
-    bodies: list[dict[str, Any]] = []  # noqa: RUF012 - one server, one test
+def test_other_objectives_are_taken_over_and_those_that_stay_keep_their_past(tmp_path: Path) -> None:
+    async def test() -> None:
+        house = House(tmp_path)
+        fail(house)
+        stays = [each for each in load("laptop") if each.family == "availability"]
+        house.keeper.reload(stays, scale=Fraction(1), profile="/elsewhere")
+        answer = house.keeper.answer()
+        assert {each["family"] for each in answer["objectives"]} == {"availability"}
+        assert answer["profile"] == "/elsewhere"
+        assert (house.standing("gold-availability")["bad"], house.standing("gold-availability")["total"]) == (20, 40)
+        assert "GoldAvailabilityPageQuick" in house.keeper.alerts.firing
+        house.tick()
+        assert all(alert.objective.startswith("gold-availability") for alert in house.alerts())
+        assert "GoldGoodRequestTicketQuick" in house.log.told("alert_resolved")
 
-    def do_POST(self) -> None:
-        self.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        self.send_response(200)
-        self.end_headers()
+        house.keeper.reload(stays, scale=Fraction(1, 60), profile="laptop")
+        assert house.keeper.tick_s == 0.25
+        assert house.standing("gold-availability")["total"] == 0
+        assert "objectives_begin_anew" in [event for event, _ in house.log.lines]
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
+        nothing = str(tmp_path / "nothing.yaml")
+        reload_keeper(house.keeper, Settings(slo=SloSettings(objectives=nothing)), house.log)
+        assert nothing in house.log.lines[-1][1]["error"]
+        assert house.keeper.answer()["profile"] == "laptop"
+        await house.keeper.close()
+
+    asyncio.run(test())
 
 
-def test_a_real_ops_process_answers_and_calls_a_real_receiver(with_ops: Callable[..., None]) -> None:
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
-    Thread(target=server.serve_forever, daemon=True).start()
+def test_other_receivers_are_told_and_who_stays_misses_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        house = House(tmp_path, ("http://goes/", "http://stays/"))
+        house.webhooks.reload(("http://stays/", "http://comes/"), external_url="http://new")
+        house.webhooks.start()
+        fail(house)
+        house.webhooks.reload(("http://comes/",), external_url="http://new")
+        waiting = house.webhooks.num_waiting
+        house.webhooks.reload(("http://comes/", "http://later/"), external_url="http://new")
+        house.webhooks.offer(house.alerts())
+        await house.until(lambda: {body["receiver"] for body in house.bodies} == {"comes", "stays", "later"})
+        assert waiting > 0
+        assert {body["externalURL"] for body in house.bodies} == {"http://new"}
+        await house.keeper.close()
 
-    async def test(ops: Any) -> None:
-        path = ops.supervisor.runtime.series("gateway-0", 1)
-        create_series(path, LARGE_PAGE_BYTES)
-        page = SeriesPage(path)
-        metrics = RequestMetrics(page, LabelBook(None, most=9, other="other"))
-        metrics.judged.expect(("gold",))
-
-        async def firing() -> list[str]:
-            body = (await ops.http.get("/slo")).json()
-            return [
-                alert["name"] for each in body["objectives"] for alert in each["alerts"] if alert["state"] == "firing"
-            ]
-
-        async with asyncio.timeout(PATIENCE_S):
-            while "GoldAvailabilityPageQuick" not in await firing():
-                for outcome in (Outcome.COMPLETED, Outcome.INTERNAL):
-                    metrics.finished(RequestRecord(endpoint="chat", outcome=outcome, began=0.0, ended=1.0, tier="gold"))
-                await asyncio.sleep(0.05)
-            while not Receiver.bodies:  # noqa: ASYNC110 - another thread's
-                await asyncio.sleep(0.05)
-        scraped = (await ops.http.get("/metrics")).text
-        assert (
-            'spillway_slo_alert_firing{slo="gold-availability",alert="GoldAvailabilityPageQuick",severity="page"} 1.0'
-            in scraped
-        )
-        status, out, _ = await ops.command("slo", "status")
-        assert status == 0
-        assert "gold-availability" in out
-        page.close()
-
-    url = f"http://127.0.0.1:{server.server_port}/hook"
-    with_ops(test, slo=SloSettings(time_scale=1 / 60, webhooks=(url,)))
-    server.shutdown()
-    server.server_close()
-    assert {"version", "alerts", "groupKey"} <= Receiver.bodies[0].keys()
+    asyncio.run(test())

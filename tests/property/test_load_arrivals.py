@@ -38,6 +38,17 @@ def test_when_is_the_inverse_of_what_is_expected_until_then(steps: list[tuple[fl
     assert reached == pytest.approx(share * total, rel=1e-6, abs=1e-6 * max(1.0, total))
 
 
+@given(st.sampled_from(SHAPES), st.lists(st.floats(0, 10), min_size=2, max_size=20))
+def test_the_rate_at_a_moment_is_that_of_its_stretch(shape: Shape, moments: list[float]) -> None:
+    line = curve(shape, 20.0, 10.0)
+    num_slices = 2000
+    middles = [(n + 0.5) * 10.0 / num_slices for n in range(num_slices)]
+    area = sum(line.at(middle) for middle in middles) * 10.0 / num_slices
+    assert area == pytest.approx(line.cumulative()[-1], abs=0.05 * max(line.rates))
+    assert all(min(line.rates) <= line.at(moment) <= max(line.rates) for moment in moments)
+    assert line.at(11.0) == line.rates[-1]
+
+
 @given(st.sampled_from(SHAPES), st.sampled_from([Poisson, Even, Gamma]), st.integers())
 def test_arrivals_are_in_order_within_the_campaign_and_the_same_for_a_seed(
     shape: Shape, process: type[Poisson] | type[Even] | type[Gamma], seed: int

@@ -35,7 +35,6 @@ def told(around: Surroundings) -> str:
     [
         (["serv"], "spillway: 'serv' is no command (did you mean serve?)"),
         (["fly"], "spillway: 'fly' is no command; there are: serve, status"),
-        (["chaos", "run"], "spillway: the command 'chaos' is not part of this version; there are: serve, status"),
         (["serve", "--prot", "1"], "spillway: --prot is no argument of spillway serve (did you mean --port?)"),
         (["serve", "--dtype", "x"], "spillway: --dtype is no argument of spillway serve; an engine's own settings are"),
         (["serve", "extra"], "spillway: extra is no argument of spillway serve"),
@@ -199,3 +198,9 @@ def test_the_supervisor_imports_nothing_heavy() -> None:
         "pydantic",
     }
     assert heavy & set(done.stdout.split()) == set()
+
+
+def test_a_command_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch, around: Surroundings) -> None:
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [])
+    assert main(["chaos", "run"], around) == 2
+    assert "spillway: the command 'chaos' is not part of this version; there are: serve, status" in told(around)

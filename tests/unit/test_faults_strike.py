@@ -146,7 +146,11 @@ def test_faults_armed_for_good_strike_in_every_step(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("given", "why"),
-    [("gremlins", "unknown fault 'gremlins'"), ("slow_step:x", "'slow_step:x' is no fault with"), ("slow_step:-1", "value is -1")],
+    [
+        ("gremlins", "unknown fault 'gremlins'"),
+        ("slow_step:x", "'slow_step:x' is no fault with"),
+        ("slow_step:-1", "value is -1"),
+    ],
 )
 def test_what_cannot_be_armed_for_good_is_told(world: World, given: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):

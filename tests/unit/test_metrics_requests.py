@@ -175,6 +175,7 @@ def test_what_goes_wrong_is_there_at_zero_before_it_does(counted: Counted) -> No
     ):
         assert before[metric.id, labels].numbers == (0.0,)
         assert counted.value(metric, *labels) == 1
+    assert sum(before[names.TIME_TO_FIRST_TOKEN.id, GENAI].numbers) == 0
     begun = {labels[1] for metric_id, labels in before if metric_id == names.ADMISSION_DECISIONS.id}
     assert begun - {""} <= names.LIMITS | set(Outcome)
 

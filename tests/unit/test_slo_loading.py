@@ -11,7 +11,7 @@ from spillway_slo import shipping
 from spillway_slo.errors import SpecError
 from spillway_slo.lint import lint
 from spillway_slo.loading import PROFILES, load
-from spillway_slo.objective import Floor, Objective, Slices
+from spillway_slo.objective import Floor, Objective, Slices, streams_of
 
 SLO = Path(__file__).parents[2] / "slo"
 GOOD = """
@@ -93,7 +93,19 @@ def test_every_tier_has_every_promise_for_every_kind_of_call(profile: str) -> No
     )
     for tier in ("gold", "silver", "bronze"):
         assert {(tier, family, "") for family in families} <= found
-        assert {(tier, "good-request", kind) for kind in ("", "chat", "completions", "generate", "batch")} <= found
+        for family in ("availability", "good-request"):
+            assert {(tier, family, kind) for kind in ("", "chat", "completions", "generate", "batch")} <= found
+        for family in ("time-to-first-token", "time-per-output-token"):
+            assert {(tier, family, kind) for kind in ("", "chat", "text")} <= found
+
+
+def test_a_kind_that_is_reported_is_judged_by_its_own_series_and_pages_nobody() -> None:
+    chat, batch = named("laptop", "gold-ttft-chat"), named("laptop", "gold-availability-batch")
+    assert chat.policies == batch.policies == ()
+    assert ("gen_ai_operation_name", ("chat",)) in streams_of(chat)[0].labels
+    assert ("gen_ai_operation_name", ("text_completion",)) in streams_of(named("laptop", "gold-tpot-text"))[0].labels
+    assert ("kind", ("batch", "")) in streams_of(batch)[0].labels
+    assert named("laptop", "gold-good-request-batch").policies != ()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ class Door:
         self._model_of: dict[str, str] = {}
         """Of requests that are under way."""
         self._tiers = _names_of(settings.tiers)
+        self._floor = (0, 0.0)
 
     def reload(self, settings: Settings) -> None:
         """Take over other settings; what was learned stays."""
@@ -67,7 +68,14 @@ class Door:
                 tier_of=lambda ask: self._tiers.get((ask.objective.ttft_s, ask.objective.tpot_s)),
             )
             self._configure(door)
+            door.brownout.hold(*self._floor)
         return door
+
+    def hold_brownout(self, steps: int, until: float) -> None:
+        """Have at least so many steps of every model's ladder hold until then, by the clock of `now`."""
+        self._floor = (steps, until)
+        for model in self._models.values():
+            model.brownout.hold(steps, until)
 
     def brownout(self, model: str, now: float) -> Brownout:
         """Return the model's ladder, as of `now`."""

@@ -40,6 +40,7 @@ from spillway_text.errors import ModelError
 from spillway_wire.oplog import OperatorLog
 from spillway_wire.parent import ParentGoneError
 from spillway_wire.plane import (
+    BrownoutFloor,
     ChildReady,
     EngineDied,
     FromSupervisor,
@@ -186,6 +187,8 @@ class GatewayProcess:
                 self._reload()
             case Quarantined():
                 self._pool.hear_quarantined(message)
+            case BrownoutFloor():
+                self._gateway.admission.door.hold_brownout(message.steps, message.until_ns / 1e9)
             case _:  # what only ops asks for
                 pass
 

@@ -56,6 +56,11 @@ class ServerWarnings(logging.Handler):
         logger.propagate = False
 
 
+_UNSENT_BYTES: Final = 131_072
+"""That the kernel takes for a client that does not read. It would take megabytes: most answers fit, and nobody notices
+that they are not read."""
+
+
 def listening_socket(fd: int, limits: LimitSettings) -> socket.socket:
     """Return the inherited socket, set up so that connections of clients that vanished without a word end.
 
@@ -73,6 +78,7 @@ def listening_socket(fd: int, limits: LimitSettings) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
             give_up_ms = int((2 * limits.slow_reader_s + _PROBE_EVERY_S) * 1000)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, give_up_ms)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     return listener
 
 

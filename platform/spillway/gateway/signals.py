@@ -21,7 +21,10 @@ from spillway_wire.links import FRAMES_LOST, FRAMES_MALFORMED
 from spillway_wire.messages import StepOutput
 from spillway_wire.series import Counter
 
-_DROPPED_SPANS: Final = ("traces_dropped", "traces_store_lost", "spans_dropped", "spans_export_failed")
+_DROPPED_SPANS: Final = (
+    *("traces_dropped", "traces_failed", "traces_store_lost"),
+    *("spans_dropped", "spans_export_failed"),
+)
 """Facts of the traces that count what was lost."""
 
 

@@ -23,9 +23,12 @@ from spillway.ops.access import AdminKey
 from spillway.ops.app import build_app
 from spillway.ops.console.console import Console
 from spillway.ops.metrics import Scraper
+from spillway.ops.objectives.brownout import BrownoutFollower
+from spillway.ops.objectives.keeper import Keeper
 from spillway.ops.objectives.opening import open_keeper, reload_keeper
 from spillway.ops.overseer import Overseer
 from spillway.server import Server, uvicorn_config
+from spillway.settings import Settings
 from spillway.state import StateFolder
 from spillway.telemetry.assembly import open_traces, trace_options
 from spillway.telemetry.logs import EventLog
@@ -68,7 +71,8 @@ async def serve(child: Child, log: Log) -> int:
     traces = open_traces(state.path, os.environ, log, process=child.child_id, options=trace_options(settings.telemetry))
     restarts = RestartTraces(traces.pipeline.offer, StoreReader(state.path / FILE_NAME))
     console = Console(overseer, child.runtime.path, state.path / FILE_NAME, settings)
-    keeper = open_keeper(settings, state.path, child.runtime.path, log)
+    follower = BrownoutFollower(lambda message: link.send(message), is_on=settings.slo.brownout)  # noqa: PLW0108
+    keeper = open_keeper(settings, state.path, child.runtime.path, log, follower.judged)
     scraper = Scraper(overseer, child.runtime.path, page, more=keeper.families)
     app = build_app(
         overseer,
@@ -102,9 +106,7 @@ async def serve(child: Child, log: Log) -> int:
     def received(message: FromSupervisor) -> None:
         console.received(message)
         if isinstance(message, Reload):
-            fresh = child.runtime.read_settings()
-            renew(server.config, fresh.network, log)
-            reload_keeper(keeper, fresh, log)
+            _reload(child.runtime.read_settings(), server, keeper, follower, log)
         elif isinstance(message, EngineLife):
             restarts.received(message)
         else:
@@ -136,6 +138,13 @@ async def serve(child: Child, log: Log) -> int:
         page.close()
     log("ended", cause="asked to" if asked else f"the link to the supervisor: {lost[0]}")
     return 0 if asked else EXIT_CANNOT_START
+
+
+def _reload(fresh: Settings, server: Server, keeper: Keeper, follower: BrownoutFollower, log: Log) -> None:
+    """Take over what may change while everything runs: certificates, objectives, receivers of alerts."""
+    renew(server.config, fresh.network, log)
+    follower.is_on = fresh.slo.brownout
+    reload_keeper(keeper, fresh, log)
 
 
 if __name__ == "__main__":

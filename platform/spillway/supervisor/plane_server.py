@@ -21,6 +21,7 @@ from spillway_wire.channel import Connection, close_all, listen
 from spillway_wire.codec import FrameEncoder, Malformed
 from spillway_wire.plane import (
     PLANE_VERSION,
+    BrownoutFloor,
     ChildBeat,
     ChildHello,
     ChildReady,
@@ -124,7 +125,10 @@ class PlaneServer:
             if guest.hello.role is Role.GATEWAY:
                 self._pass_on(wire, message)
         elif guest.hello.role is Role.OPS:
-            self._ask(message, wire.send)
+            if isinstance(message, BrownoutFloor):
+                self._tell(self._gateways(), message)
+            else:
+                self._ask(message, wire.send)
 
     def _hello(self, wire: Wire, hello: ChildHello) -> None:
         run = self._find(hello)
@@ -142,8 +146,10 @@ class PlaneServer:
         """Tell the other gateways what one keeps out, and note it for those to come."""
         self._quarantine.expire(self._clock_ns())
         if self._quarantine.add(entry):
-            gateways = [wire for wire, guest in self._guests.items() if guest and guest.hello.role is Role.GATEWAY]
-            self._tell([wire for wire in gateways if wire is not source], entry)
+            self._tell([wire for wire in self._gateways() if wire is not source], entry)
+
+    def _gateways(self) -> list[Wire]:
+        return [wire for wire, guest in self._guests.items() if guest and guest.hello.role is Role.GATEWAY]
 
     def _kept_out_for(self, role: Role) -> tuple[Quarantined, ...]:
         self._quarantine.expire(self._clock_ns())

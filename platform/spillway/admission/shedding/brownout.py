@@ -6,6 +6,8 @@ of calm::
 
     pressure ▁▃▆█████▆▃▁▁▁▁▁▁▁▁▁▁▁▁
     level    0011233333333333222221…
+
+Where objectives are heeded (`slo.brownout`) a floor holds while they burn: no level is below it.
 """
 
 from collections.abc import Sequence
@@ -46,13 +48,22 @@ class Brownout:
 
     def __init__(self, steps: Sequence[BrownoutStep]) -> None:
         self._steps = tuple(sorted(steps, key=lambda step: step.at))
-        self.level = 0
-        """How many steps of the ladder, from the bottom, hold now."""
+        self._climbed = self._floor = 0
+        self._floor_until = 0.0
         self.pressure = 0.0
         self._window: int | None = None
         self._sum = 0.0
         self._num = 0
         self._calm_s = 0.0
+
+    @property
+    def level(self) -> int:
+        """How many steps of the ladder, from the bottom, hold now."""
+        return min(max(self._climbed, self._floor), len(self._steps))
+
+    def hold(self, steps: int, until: float) -> None:
+        """Have at least so many steps hold until then; 0 lets go at once."""
+        self._floor, self._floor_until = max(0, steps), until
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -62,7 +73,7 @@ class Brownout:
     def reload(self, steps: Sequence[BrownoutStep]) -> None:
         """Take over another ladder, at the height where the old one was left as far as it goes."""
         self._steps = tuple(sorted(steps, key=lambda step: step.at))
-        self.level = min(self.level, len(self._steps))
+        self._climbed = min(self._climbed, len(self._steps))
 
     def observe(self, pressure: float, now: float) -> None:
         """Take in one decision: predicted by allowed, and at least 1.0 if it was a refusal."""
@@ -72,6 +83,8 @@ class Brownout:
 
     def advance(self, now: float) -> None:
         """Close the windows that are over; those in which nobody asked had no pressure."""
+        if now >= self._floor_until:
+            self._floor = 0
         window = int(now // WINDOW_S)
         if self._window is None:
             self._window = window
@@ -84,13 +97,13 @@ class Brownout:
         self._window = window
 
     def _move(self) -> None:
-        if self.level < len(self._steps) and self.pressure >= self._steps[self.level].at:
-            self.level += 1
+        if self._climbed < len(self._steps) and self.pressure >= self._steps[self._climbed].at:
+            self._climbed += 1
             self._calm_s = 0.0
-        elif self.level and self.pressure < CALM * self._steps[self.level - 1].at:
+        elif self._climbed and self.pressure < CALM * self._steps[self._climbed - 1].at:
             self._calm_s += WINDOW_S
             if self._calm_s >= CALM_S:
-                self.level -= 1
+                self._climbed -= 1
                 self._calm_s = 0.0
         else:
             self._calm_s = 0.0

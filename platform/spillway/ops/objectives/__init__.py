@@ -4,6 +4,7 @@
 `choosing`      which objectives the settings mean
 `samples`       pages of all processes → what objectives look at
 `keeper`        the loop: read, judge, tell, remember
+`brownout`      a floor under brownout while objectives burn, if that is wanted
 `families`      how they stand, as metrics
 `webhooks`      telling receivers, who may be dead
 `routes`        `GET /slo`

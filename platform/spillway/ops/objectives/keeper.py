@@ -42,14 +42,16 @@ class Keeper:
         file: Path,
         webhooks: Webhooks,
         log: Log,
+        judged: Callable[[Sequence[Standing]], None] = lambda _: None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`series` is what every process has counted; it is closed with this.
 
-        `problem` says why there are no objectives, if they could not be read.
+        `judged` is told how all objectives stand, after each look. `problem` says why there are no objectives, if they
+        could not be read.
         """
-        self._problem = problem
+        self._problem, self._judged = problem, judged
         self._objectives, self._series, self._scale, self._profile = tuple(objectives), series, scale, profile
         self._file, self.webhooks, self._log, self._monotonic = file, webhooks, log, monotonic
         self._offset = wall() - monotonic()  # so that a clock that is set does not bend windows
@@ -96,6 +98,7 @@ class Keeper:
             self._ledger.note(now, totals(series))
         self._standings = self._evaluator.standings()
         self._evaluated_at = now
+        self._judged(self._standings)
         changed = self.alerts.update(self._standings, now)
         for alert in changed:
             self._tell(alert)

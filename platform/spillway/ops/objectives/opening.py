@@ -1,6 +1,6 @@
 """The keeper of an ops process, put together from its settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spillway.ops.objectives.choosing import objectives_of, profile_of, scale_of
@@ -10,13 +10,20 @@ from spillway.settings import Settings
 from spillway.supervisor.sockets import url_of
 from spillway_slo import memory
 from spillway_slo.errors import SpecError
+from spillway_slo.evaluate import Standing
 from spillway_slo.lint import lint
 from spillway_slo.loading import PROFILES
 from spillway_slo.objective import Objective
 from spillway_wire.series_totals import SeriesFolder
 
 
-def open_keeper(settings: Settings, state: Path, runtime: Path, log: Callable[..., None]) -> Keeper:
+def open_keeper(
+    settings: Settings,
+    state: Path,
+    runtime: Path,
+    log: Callable[..., None],
+    judged: Callable[[Sequence[Standing]], None] = lambda _: None,
+) -> Keeper:
     """Return it; nothing runs yet. Objectives that cannot be read are told, and stop nothing.
 
     `state` and `runtime` are folders.
@@ -31,6 +38,7 @@ def open_keeper(settings: Settings, state: Path, runtime: Path, log: Callable[..
         file=state / memory.FILE_NAME,
         webhooks=Webhooks(settings.slo.webhooks, external_url=_external_url(settings), log=log),
         log=log,
+        judged=judged,
     )
 
 

@@ -62,7 +62,7 @@ class Webhooks:
             receiver.start()
 
     def reload(self, urls: Sequence[str], *, external_url: str) -> None:
-        """Tell others from now on. Who stays keeps what waits for them; who goes is told what waits, and nothing new."""
+        """Tell others from now on. Who stays keeps what waits; who goes is told what waits, and nothing new."""
         self._external_url = external_url
         known = {receiver.url: receiver for receiver in self._receivers}
         self._leaving = [receiver for receiver in self._leaving if receiver.waiting]

@@ -1,8 +1,9 @@
 """Series that are there at zero before anything has happened: what goes wrong, as far as its labels are bounded.
 
 A series that begins at its first event begins at one, and whoever looks at increases (`rate()`, an alert) never sees
-that event: the first failure after a start would be nobody's. So what operators ask rates of begins with the process,
-for every tier and model of the settings; what depends on who asks (tenants, rare limits) begins when it happens.
+that event: the first failure after a start would be nobody's, and the first answers would be no part of an objective's
+latency. So what operators ask rates of begins with the process, for every tier and model of the settings; what depends
+on who asks (tenants, rare limits) begins when it happens.
 """
 
 from collections.abc import Iterable
@@ -22,8 +23,9 @@ _SHEDDING: Final = ("ttft", "deadline", "queue_age", "level", "retry_budget", "m
 
 
 def begin_series(page: SeriesPage, *, models: Iterable[str], tiers: Iterable[str]) -> None:
-    """Begin them, some 250 for three tiers and one model."""
+    """Begin them: for three tiers and one model some 180 counters and 18 histograms."""
     models, tiers = tuple(models), tuple(tiers)
+    _begin_latencies(page, models, tiers)
     decisions = page.counters(names.ADMISSION_DECISIONS)
     for tier in tiers:
         for band in _BANDS:
@@ -38,3 +40,15 @@ def begin_series(page: SeriesPage, *, models: Iterable[str], tiers: Iterable[str
             for endpoint in names.OPERATIONS:
                 for outcome in _OUTCOMES:
                     requests.of(model, tier, Band.DEFAULT.label, endpoint, outcome.value)
+
+
+def _begin_latencies(page: SeriesPage, models: Iterable[str], tiers: tuple[str, ...]) -> None:
+    durations = page.histograms(names.REQUEST_DURATION)
+    of_completed = [page.histograms(metric) for metric in (names.TIME_TO_FIRST_TOKEN, names.TIME_PER_OUTPUT_TOKEN)]
+    for model in models:
+        for tier in tiers:
+            for operation in dict.fromkeys(names.OPERATIONS.values()):
+                labels = (operation, names.PROVIDER, model, tier)
+                durations.of(*labels, "")
+                for histograms in of_completed:
+                    histograms.of(*labels)
