@@ -13,7 +13,7 @@ from spillway_slo import openslo
 from spillway_slo.building import build
 from spillway_slo.errors import SpecError
 from spillway_slo.found import Found
-from spillway_slo.narrowing import kinds_of, narrowed
+from spillway_slo.narrowing import kinds_of, narrowed, narrowed_stream
 from spillway_slo.objective import Objective
 from spillway_slo.policies import read_policies
 
@@ -129,12 +129,16 @@ def _of_kinds(document: Found, objective: Objective) -> Iterator[Objective]:
 
 def of_kind(objective: Objective, kind: str, label: str, value: str, place: str) -> Objective:
     """Return the same promise for one kind of call, which series tell by a label's value."""
+    percentile = objective.percentile
+    if percentile is not None:
+        percentile = replace(percentile, histogram=narrowed_stream(percentile.histogram, label, (value,), place))
     return replace(
         objective,
         name=f"{objective.name}-{kind}",
         title=f"{objective.title} ({kind})",
         kind=kind,
         indicator=narrowed(objective.indicator, label, (value,), place),
+        percentile=percentile,
     )
 
 

@@ -43,7 +43,7 @@ def points(fake: ModuleType, made: GamePlan, found: Any, *, had_control: bool = 
 
 def test_a_good_day_is_rated_from_what_was_measured(fake_drill: ModuleType) -> None:
     found = msgspec.structs.replace(fake_drill.journal(KILL, at=0.0), steady_states=steady())
-    sheet = review(plan(), KILL, found, True, TODAY)  # noqa: FBT003
+    sheet = review(plan(), KILL, found, True, TODAY)
     assert sheet.held
     assert {rating.criterion: rating.points for rating in sheet.ratings} == {
         "preparation": 5, "roles": 5, "detection": 5, "communication": 3, "decisions": 5, "actions": 5, "time kept": 5,
@@ -66,12 +66,12 @@ def test_what_was_not_done_costs(fake_drill: ModuleType) -> None:
 
 def test_what_broke_becomes_an_action_with_an_owner_and_a_date(fake_drill: ModuleType) -> None:
     found = fake_drill.journal(KILL, at=0.0, seen=fake_drill.evidence(conservation_gap=2.0))
-    sheet = review(plan(), KILL, found, True, TODAY)  # noqa: FBT003
+    sheet = review(plan(), KILL, found, True, TODAY)
     assert not sheet.held
     (action,) = sheet.actions
     assert action.what.startswith("once: 2 requests")
     assert (action.owner, action.due, action.verified_by) == ("Ada", dt.date(2026, 3, 15), "engine-kill")
-    nobodys = review(plan(roles={}), KILL, found, True, TODAY)  # noqa: FBT003
+    nobodys = review(plan(roles={}), KILL, found, True, TODAY)
     assert {rating.criterion: rating.points for rating in nobodys.ratings}["actions"] == 1
 
 

@@ -11,7 +11,7 @@ from spillway_slo import shipping
 from spillway_slo.errors import SpecError
 from spillway_slo.lint import lint
 from spillway_slo.loading import PROFILES, load
-from spillway_slo.objective import Floor, Objective, Slices, streams_of
+from spillway_slo.objective import Floor, Objective, Slices, buckets_of, streams_of
 
 SLO = Path(__file__).parents[2] / "slo"
 GOOD = """
@@ -102,7 +102,9 @@ def test_every_tier_has_every_promise_for_every_kind_of_call(profile: str) -> No
 def test_a_kind_that_is_reported_is_judged_by_its_own_series_and_pages_nobody() -> None:
     chat, batch = named("laptop", "gold-ttft-chat"), named("laptop", "gold-availability-batch")
     assert chat.policies == batch.policies == ()
-    assert ("gen_ai_operation_name", ("chat",)) in streams_of(chat)[0].labels
+    assert chat.percentile is not None
+    assert all(("gen_ai_operation_name", ("chat",)) in stream.labels for stream in streams_of(chat))
+    assert all(stream in streams_of(chat) for stream in buckets_of(chat.percentile))
     assert ("gen_ai_operation_name", ("text_completion",)) in streams_of(named("laptop", "gold-tpot-text"))[0].labels
     assert ("kind", ("batch", "")) in streams_of(batch)[0].labels
     assert named("laptop", "gold-good-request-batch").policies != ()

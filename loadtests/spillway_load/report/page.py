@@ -136,7 +136,7 @@ def _levels(result: Result) -> Iterable[str]:
         y="requests/s",
     )
     yield _table(
-        ("requests/s", "", "good/s", "good", "refused", "TTFT p50", "p95", "p99", "missed"),
+        ("requests/s", "", "good/s", "good", "refused", "TTFT p50 ms", "p95 ms", "p99 ms", "missed"),
         (
             (
                 text.number(level.rate),
