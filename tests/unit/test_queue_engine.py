@@ -19,8 +19,9 @@ def test_a_frame_says_what_its_step_was_spent_on(fake_core: ModuleType) -> None:
     decoder: FrameDecoder[Any] = FrameDecoder(FromEngine)
     frames: list[Any] = []
 
-    def keep(_: int, frame: bytes) -> None:
+    def keep(_: int, __: str, frame: bytes) -> bytes:
         frames.extend(decoder.feed(frame))
+        return frame
 
     outbox = Outbox(FrameEncoder(), [0] * len(Counter), keep)
     desk.submit("long", prompt=12, params=SamplingParams(max_tokens=3))

@@ -53,7 +53,8 @@ class Casualties:
     ) -> None:
         """`on_quarantine` has the other gateways told. `limits` are asked for each time: they may change."""
         self._wires, self._roster, self._queue, self._journal = wires, roster, queue, journal
-        self._dispatcher, self._policies, self._limits, self._clock, self._log = dispatcher, policies, limits, clock, log
+        self._dispatcher, self._policies, self._limits = dispatcher, policies, limits
+        self._clock, self._log = clock, log
         self._finish, self._on_quarantine = finish, on_quarantine
         self.quarantine = Quarantine(policies, lambda: limits().quarantine_s)
 
