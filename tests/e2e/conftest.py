@@ -30,8 +30,9 @@ PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for the tests of one file: while it is there, an event loop runs in this thread, and no other can."""
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or "chromium"  # Debian's; nothing is downloaded
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
