@@ -7,7 +7,7 @@ PEERS  ?=
 OUT    ?= .bench/results.json
 CAMPAIGN ?= steady
 
-.PHONY: setup serve test lint bench bench-platform overload load drill drills pipeline drill-kills drill-mixed soak demo-model docs clean
+.PHONY: setup serve test test-gpu lint bench bench-gpu bench-platform overload load drill drills pipeline drill-kills drill-mixed soak demo-model docs clean
 
 setup: $(VENV)/.ready ## install everything into .venv, and compile the kernels once
 
@@ -31,6 +31,14 @@ test: lint ## all that CI runs; pytest's line comes last
 
 bench: setup ## make bench PEERS=vllm,openvino measures those beside transformers, in the same run
 	$(BIN)/python -m spillway_engine.bench --peers "$(PEERS)" --out "$(OUT)"
+
+test-gpu: setup ## the tests that need a GPU
+	TRITON_INTERPRET=0 $(BIN)/pytest tests/gpu -m gpu $(ARGS)
+
+bench-gpu: setup ## on a GPU: decode, prefill and peers; then the demo model served, and engines killed on it
+	$(BIN)/python -m spillway_engine.bench.gpu --out .bench/gpu.json $(ARGS)
+	SPILLWAY_DEVICE=cuda $(BIN)/spillway bench generate --out .bench/gpu_generate.json
+	SPILLWAY_DEVICE=cuda $(BIN)/spillway bench kills --kills 20 --out .bench/gpu_kills.json
 
 bench-platform: setup ## what a gateway can do on one core, and /generate end to end
 	$(BIN)/spillway bench gateway --out .bench/gateway.json

@@ -8,7 +8,11 @@
 `phases`        the states of a run, as a table; `runner` walks through it
 `deadman`       undoes faults when the runner itself dies
 `judging`       evidence → findings; pure
-`journal`       what is kept of a run
+`journal`       what is kept of a run; `timeline`: what happened when
+`pages`         what people read of it
+`scorecard`     all drills together; `loop`: the same again and again
+`gameday`       a drill with a hypothesis first and a review after
+`pipeline`      build, tests, load and drills
 ==============  ====================================================================================================
 
 It knows Spillway from outside: its command line, HTTP, signals and /proc, as an operator does.

@@ -46,7 +46,7 @@ class PlatformTerms(_Part, frozen=True, kw_only=True):
     tenant: bool = False
     """Whether the load's requests are a tenant's, with quotas, so that each asks Redis."""
     clock: bool = False
-    """Whether the processes' wall clock can be moved (needs libfaketime)."""
+    """Whether the processes' wall clock can be moved."""
 
 
 class FaultTerms(_Part, frozen=True, kw_only=True):

@@ -9,7 +9,10 @@ from spillway_chaos.drill import Drill
 from spillway_chaos.errors import UsageError
 from spillway_chaos.journal import Journal
 from spillway_chaos.judging.verdict import Told, Verdict, exit_status
+from spillway_chaos.pages import render
+from spillway_chaos.pages.picture import picture
 from spillway_chaos.runner import Run
+from spillway_chaos.timeline import timeline
 
 QUICK = "quick"
 ALL = "all"
@@ -72,5 +75,13 @@ def _one(each: Drill, seed: int, home: Path, *, control: bool, quiet: bool) -> J
     live = telling.Live(each, seed=seed, control=control, quiet=quiet)
     found = Run(each, seed=seed, control=control, tell=live.say).go()
     path = journal.write(found, home)
-    live.end(found, path)
+    page = render(
+        "drill.html.j2",
+        found=found,
+        mark=telling.mark(found),
+        picture=picture(found),
+        moments=timeline(found),
+    )
+    path.with_suffix(".html").write_text(page, encoding="utf-8")
+    live.end(found, path.with_suffix(".html"))
     return found

@@ -9,6 +9,7 @@
      │   ├─ InvalidRequestError
      │   └─ RequestTooLargeError
      ├─ RequestFailedError        this request failed, others go on (its outcome says how)
+     ├─ DeviceError               the GPU answers nothing but errors from here on: this process has to end
      ├─ IntegrityError            blocks or sequences are lost or counted twice (`blocks`): a fault of ours
      └─ EngineDeadError           the world failed: the engine is gone, with its last words if it left any
 
@@ -24,9 +25,9 @@ from spillway_text.errors import InvalidCheckpointError, ModelError, ModelNotFou
 from spillway_wire.outcomes import Outcome
 
 __all__ = [
-    "EngineDeadError", "EngineError", "InvalidCheckpointError", "InvalidRequestError", "MemoryBudgetError",
-    "ModelError", "ModelNotFoundError", "RequestError", "RequestFailedError", "RequestTooLargeError", "SettingsError",
-    "UnsupportedModelError", "is_out_of_memory",
+    "DeviceError", "EngineDeadError", "EngineError", "InvalidCheckpointError", "InvalidRequestError",
+    "MemoryBudgetError", "ModelError", "ModelNotFoundError", "RequestError", "RequestFailedError",
+    "RequestTooLargeError", "SettingsError", "UnsupportedModelError", "is_out_of_memory",
 ]  # fmt: skip
 
 
@@ -68,6 +69,10 @@ class RequestFailedError(EngineError):
     def __init__(self, outcome: Outcome, message: str) -> None:
         super().__init__(f"{outcome}: {message}" if message else str(outcome))
         self.outcome = outcome
+
+
+class DeviceError(EngineError):
+    """A GPU failed in a way that this process cannot get over; the message begins with the kind."""
 
 
 class EngineDeadError(EngineError):

@@ -25,16 +25,18 @@ Step = list[tuple[int, int, int]]
 """Which sequence, from which position, how many tokens."""
 
 _NUM_DECODES = 2
-_LENGTHS = (150, 9, 70, 33, 3, 16, 21, 41, 5, 64, 12)
+LENGTHS = (150, 9, 70, 33, 3, 16, 21, 41, 5, 64, 12)
 
 
-def measure_exactness(forward: Forward, *, vocab_size: int, limits: SchedulerSettings) -> Exactness:
+def measure_exactness(
+    forward: Forward, *, vocab_size: int, limits: SchedulerSettings, lengths_wanted: Sequence[int] = LENGTHS
+) -> Exactness:
     """Compute a handful of sequences in several ways; `EXACT` if all logits are equal bit for bit.
 
     It fits into the cache and the step that `limits` allow, and leaves nonsense in the blocks it used. Where a step
     holds one token only there is nothing to compare, and nothing is promised.
     """
-    lengths = _fitting_lengths(limits)
+    lengths = _fitting_lengths(limits, lengths_wanted)
     if not lengths:
         return Exactness.LOGICAL
     sequences = _probe_sequences(lengths, vocab_size, limits.block_size)
@@ -58,11 +60,11 @@ def probe_sequence(tokens: list[int], first_block: int, block_size: int) -> Toke
     return sequence
 
 
-def _fitting_lengths(limits: SchedulerSettings) -> list[int]:
+def _fitting_lengths(limits: SchedulerSettings, lengths_wanted: Sequence[int]) -> list[int]:
     """As many sequences of as different lengths as fit; all are decoded in full, but for a lone one of two tokens."""
     lengths: list[int] = []
     tokens, blocks = limits.max_num_batched_tokens, limits.num_blocks
-    for wanted in _LENGTHS:
+    for wanted in lengths_wanted:
         length = min(wanted, limits.max_model_len, tokens, blocks * limits.block_size)
         shortest = _NUM_DECODES + 1 if lengths else _NUM_DECODES
         if length < shortest or len(lengths) == limits.max_num_seqs:

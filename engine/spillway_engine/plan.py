@@ -1,7 +1,7 @@
 """What one step does and what came of it: all that a runner needs, frozen, and nothing it has to know of scheduling."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -58,4 +58,13 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Stop threads and free memory. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class TellsFacts(Protocol):
+    """A runner that can say more of itself and its device, for snapshots."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain values."""
         ...

@@ -28,6 +28,7 @@ class Backend(StrEnum):
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+KV_CACHE_DTYPES = ("auto", "float8")
 
 
 def _check_least(key: str, value: int) -> None:
@@ -49,6 +50,8 @@ class SchedulerSettings:
     step_policy: StepPolicy = StepPolicy.DECODE_FIRST
     batch_wait_s: float = 0.0
     """How long a lone arrival may wait for company while nothing is running."""
+    runs_ahead: bool = False
+    """Whether the runner queues a decode before the token before it is known: it then wants its block a step sooner."""
 
     def __post_init__(self) -> None:
         for key in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "num_blocks"):
@@ -82,6 +85,13 @@ class EngineSettings:
     kv_cache_bytes: int | None = None
     """Budget of the key-value cache on a CPU; None: a quarter of the memory free at start, at most what can be used."""
     gpu_memory_utilization: float = 0.9
+    """Of all memory of a GPU, for weights, activations and cache of this engine."""
+    kv_cache_dtype: str = "auto"
+    """`float8` halves the cache on a GPU, and rounds what it holds."""
+    batch_invariant: bool = True
+    """On a GPU: products whose result does not depend on the batch, so that tokens do not; else the library's."""
+    cuda_graphs: bool = True
+    """On a GPU: record decodes as graphs at start."""
     max_num_batched_tokens: int | None = None
     max_num_seqs: int = 256
     prefix_caching: bool = True
@@ -97,6 +107,7 @@ class EngineSettings:
             "device": DEVICES,
             "backend": tuple(Backend),
             "step_policy": tuple(StepPolicy),
+            "kv_cache_dtype": KV_CACHE_DTYPES,
         }
         for key, values in allowed.items():
             if getattr(self, key) not in values:

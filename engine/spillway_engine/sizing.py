@@ -15,6 +15,14 @@ DEFAULT_CONTEXT = 2048
 """For a model that does not say how long its context is."""
 
 
+def context_of(settings: EngineSettings, max_positions: int | None) -> int:
+    """Return the context that is served. Raises `SettingsError` for one that the model does not have."""
+    context = settings.max_model_len or max_positions or DEFAULT_CONTEXT
+    if max_positions is not None and context > max_positions:
+        raise SettingsError(f"max_model_len is {context}; this model's context is {max_positions}")
+    return context
+
+
 def size_engine(
     settings: EngineSettings, *, max_positions: int | None, blocks_within: Callable[[int], int], free_bytes: int
 ) -> SchedulerSettings:
@@ -25,9 +33,7 @@ def size_engine(
     Raises `SettingsError` for a context that the model does not have, and `MemoryBudgetError` if not even one block
     fits or if the budget is more than there is.
     """
-    context = settings.max_model_len or max_positions or DEFAULT_CONTEXT
-    if max_positions is not None and context > max_positions:
-        raise SettingsError(f"max_model_len is {context}; this model's context is {max_positions}")
+    context = context_of(settings, max_positions)
     useful = settings.max_num_seqs * -(-context // settings.block_size)
     if settings.kv_cache_bytes is None:
         num_blocks = min(blocks_within(int(free_bytes * CACHE_SHARE)), useful)

@@ -43,10 +43,10 @@ class LoadedEngine:
 
 def load_engine(settings: EngineSettings, report: Report | None = None) -> LoadedEngine:
     """Make an engine ready. Raises `ModelError`, `SettingsError` or `MemoryBudgetError`."""
-    if settings.device == "cuda":
-        raise SettingsError("device is 'cuda'; this version of the engine runs on 'cpu' (or 'auto') only")
     if settings.block_size not in BLOCK_SIZES:
         raise SettingsError(f"block_size is {settings.block_size}; allowed: {', '.join(map(str, BLOCK_SIZES))}")
+    if settings.kv_cache_dtype != "auto" and settings.device != "cuda":
+        raise SettingsError(f"kv_cache_dtype is {settings.kv_cache_dtype!r}; allowed on a CPU: auto")
     path = resolve_model(settings.model, code=settings.trust_remote_code)
     eos_token_ids = tuple(read_eos_token_ids(path))
     prepared = _prepare(settings, path, eos_token_ids, report or (lambda _phase, _share: None))
@@ -74,6 +74,10 @@ def load_engine(settings: EngineSettings, report: Report | None = None) -> Loade
 def _prepare(settings: EngineSettings, path: Path, eos_token_ids: tuple[int, ...], report: Report) -> Prepared:
     """Load through the native decoder where it can, unless told otherwise."""
     shape = _native_shape(settings.backend, path)
+    if settings.device == "cuda":
+        from spillway_engine.cuda.startup import prepare_on_cuda  # noqa: PLC0415 - imports Triton
+
+        return prepare_on_cuda(settings, path, shape, eos_token_ids, report)
     if shape is None:
         from spillway_engine.hf.startup import prepare_through_transformers  # noqa: PLC0415 - imports transformers
 

@@ -55,9 +55,17 @@ class EngineMachine(RuleBasedStateMachine):
         tokens=st.integers(5, 24),
         caching=st.booleans(),
         wait=st.sampled_from([0.0, 0.0, 2.0]),
+        ahead=st.booleans(),
     )
     def start(  # noqa: PLR0917 - hypothesis names them all
-        self, policy: StepPolicy, num_blocks: int, max_num_seqs: int, tokens: int, caching: bool, wait: float
+        self,
+        policy: StepPolicy,
+        num_blocks: int,
+        max_num_seqs: int,
+        tokens: int,
+        caching: bool,
+        wait: float,
+        ahead: bool,
     ) -> None:
         self.limits = SchedulerSettings(
             max_num_seqs=max_num_seqs,
@@ -68,6 +76,7 @@ class EngineMachine(RuleBasedStateMachine):
             prefix_caching=caching,
             step_policy=policy,
             batch_wait_s=wait,
+            runs_ahead=ahead,
         )
         self.now_ns = 0
         self.runner = self.verifying.VerifyingRunner(self.limits)

@@ -11,8 +11,8 @@ from spillway_chaos import drill as drills
 from spillway_chaos.errors import UsageError
 from spillway_chaos.gameday.plan import GamePlan, draw, read_roles, to_plain
 from spillway_chaos.gameday.review import review
-from spillway_chaos.gameday.timeline import timeline
 from spillway_chaos.journal import Step
+from spillway_chaos.timeline import timeline
 
 KILL = drills.load("engine-kill")
 TODAY = dt.date(2026, 3, 1)

@@ -70,12 +70,27 @@ def test_engines_take_gpus_in_turn_and_share_their_memory() -> None:
 def test_gpus_are_counted_without_a_driver_library(tmp_path: Path) -> None:
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
-    assert look({}, tmp_path).gpus == ("0", "1")
+    none = tmp_path / "none"
+    assert look({}, tmp_path, none).gpus == ("0", "1")
     assert look({"CUDA_VISIBLE_DEVICES": "3, GPU-5a"}, tmp_path).gpus == ("3", "GPU-5a")
     assert look({"CUDA_VISIBLE_DEVICES": ""}, tmp_path).gpus == ()
     assert look({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path).gpus == ()
-    assert look({}, tmp_path / "none").gpus == ()
+    assert look({}, none).gpus == ()
     assert look({}, tmp_path).num_cores >= 1
+
+
+def test_gpus_are_named_by_uuid_where_the_driver_tells_it(tmp_path: Path) -> None:
+    devices, driver = tmp_path / "dev", tmp_path / "driver"
+    devices.mkdir()
+    for minor, bus in ((10, "0000:01:00.0"), (2, "0000:41:00.0")):
+        (devices / f"nvidia{minor}").touch()
+        (driver / bus).mkdir(parents=True)
+        (driver / bus / "information").write_text(
+            f"Model: \t\t NVIDIA H200\nGPU UUID: \t GPU-{minor}f\nDevice Minor: \t {minor}\nGPU Firmware: \t 1\n"
+        )
+    assert look({}, devices, driver).gpus == ("GPU-2f", "GPU-10f")
+    (devices / "nvidia11").touch()  # one that the driver says nothing of
+    assert look({}, devices, driver).gpus == ("0", "1", "2")
 
 
 def test_the_models_own_settings_go_before_those_for_all_and_those_before_the_share() -> None:

@@ -92,8 +92,9 @@ def ask_more(campaign: str, rate: float, duration_s: float) -> dict[str, Any]:
     """Add a second load, and wait until it is over; return its fates."""
     stage = current()
     stage.notes["struck_before"] = stage.scrape()
-    stage.strike(campaign, "client", campaign)
+    stage.blast.claim("client", campaign)
     load = begin(stage, campaign, campaign, rate, duration_s)
+    stage.strike(campaign, "client", campaign)  # now it begins; before, it was only being made ready
     result = load.finish()
     stage.notes["more"] = result
     return {"fates": result.fates}

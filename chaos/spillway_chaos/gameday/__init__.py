@@ -2,7 +2,6 @@
 
 ==============  ====================================================================================================
 `plan`          who plays, what is believed, and which drill is drawn
-`timeline`      what happened when, from the journal
 `review`        eight criteria, 1 to 5 each, each with the rule by which it was rated
 `game`          the day itself
 ==============  ====================================================================================================

@@ -11,11 +11,11 @@ from spillway_chaos import journal, telling
 from spillway_chaos.drill import Drill
 from spillway_chaos.gameday.plan import GamePlan, to_plain
 from spillway_chaos.gameday.review import Review, review
-from spillway_chaos.gameday.timeline import timeline
 from spillway_chaos.journal import Journal
 from spillway_chaos.judging.verdict import ControlVerdict, Told, exit_status
 from spillway_chaos.pages import render
 from spillway_chaos.runner import Run
+from spillway_chaos.timeline import timeline
 
 
 def play(plan: GamePlan, drill: Drill, home: Path) -> int:

@@ -30,6 +30,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     contributions: dict[str, str]
     faults: tuple[str, ...]
+    has_control: bool
     standing: Standing
     points: float
     reason: str
@@ -67,6 +68,7 @@ def result_of(drill: Drill, journals: Sequence[Journal], settings: LoopSettings,
         title=drill.experiment.title,
         contributions=dict(drill.experiment.contributions),
         faults=tuple(fault.kind for fault in drill.terms.faults),
+        has_control=drill.terms.control is not None,
         standing=standing,
         points=float(getattr(settings.credit, standing.value)),
         reason=reason,

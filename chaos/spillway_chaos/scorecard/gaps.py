@@ -50,5 +50,7 @@ def _advice(result: Result) -> str:
             return f"mend what breaks {names} (the journal has what was measured), then {run}"
         case Standing.EXPIRED:
             return f"{run}, and have it run more often: cadence in loop.toml"
+        case _ if not result.has_control:
+            return "give it a control: that takes a setting, useful to operators, that turns the defence off"
         case _:
-            return f"run it with its control: {run}; a drill without one needs a setting that turns its defence off"
+            return f"run it with its control: {run}"

@@ -1,39 +1,27 @@
-"""The wall clock of the platform's processes, moved by libfaketime; monotonic clocks go on as they are."""
+"""The wall clock of the platform's processes, which a drill can move; monotonic clocks go on as they are.
+
+libfaketime was tried: its 0.9.10 breaks `time.sleep` where monotonic clocks are let alone. Processes of the platform
+are Python, so their interpreters can be asked instead (`moved_clock`).
+"""
 
 import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from spillway_chaos.errors import StageError
-
-_PLACES: Final = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib64/faketime/libfaketimeMT.so.1",
-    "/usr/local/lib/faketime/libfaketimeMT.so.1",
-)
-FILE: Final = "clock"
-"""In the stage's folder: how far the clock is moved, read again by every process for every look at the clock."""
+_FILE: Final = "clock"
+_SHIM: Final = Path(__file__).parent / "moved_clock"
 
 
 def environment(folder: Path) -> Mapping[str, str]:
-    """Return what has processes read their clock from the folder. Raises `StageError`."""
-    library = next((place for place in _PLACES if os.access(place, os.R_OK)), None)
-    if library is None:
-        raise StageError("there is no libfaketime; install it (Debian: apt install libfaketime)")
-    move(folder, 0.0)
-    return {
-        "LD_PRELOAD": library,
-        "FAKETIME_TIMESTAMP_FILE": str(folder / FILE),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_RESET": "1",
-    }
+    """Return what has Python processes add to their clock what stands in the folder."""
+    (folder / _FILE).write_bytes(struct.pack("d", 0.0))
+    paths = [str(_SHIM), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "SPILLWAY_DRILL_CLOCK": str(folder / _FILE)}
 
 
 def move(folder: Path, seconds: float) -> None:
-    """Move the clock by so much against the true one."""
-    draft = folder / f"{FILE}.new"
-    draft.write_text(f"{seconds:+g}\n", encoding="ascii")
-    draft.replace(folder / FILE)
+    """Move the clock by so much against the true one, in all processes at once."""
+    with (folder / _FILE).open("r+b") as file:  # in place: it is mapped
+        file.write(struct.pack("d", seconds))

@@ -28,8 +28,10 @@ class Checkpoint:
     `InvalidCheckpointError` naming the file or the tensor that is broken.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        """`device`: where tensors are read to, as torch names it."""
         self.path = path
+        self._device = device
         self._open_files = ExitStack()
         self._files: dict[str, Any] = {}
         """Tensor name to the open file that holds it; the library's handles are untyped."""
@@ -110,7 +112,7 @@ class Checkpoint:
 
     def _open(self, file: Path) -> None:
         try:
-            handle = self._open_files.enter_context(safe_open(file, framework="pt"))
+            handle = self._open_files.enter_context(safe_open(file, framework="pt", device=self._device))
         except FileNotFoundError:
             raise ModelNotFoundError(f"{file} does not exist, but {INDEX_FILE} names it") from None
         except (SafetensorError, OSError) as error:

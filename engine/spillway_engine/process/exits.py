@@ -33,7 +33,7 @@ class LoopEnd:
         return cls(words, EXIT_STEP_FAILED)
 
 
-_DEVICE = {"AcceleratorError", "CudaError", "CudaAPIError"}
+_DEVICE = {"AcceleratorError", "CudaError", "CudaAPIError", "DeviceError"}
 
 
 def cause_of(error: BaseException) -> str:

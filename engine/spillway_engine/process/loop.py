@@ -56,6 +56,7 @@ class StepLoop:
         instruments: Instruments | None = None,
         tick_s: float = TICK_S,
         orphaned: Callable[[], bool] = lambda: False,
+        device_facts: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._core = core
         self._page = page
@@ -67,6 +68,7 @@ class StepLoop:
             faults.on_struck = self._count_struck
         self._instruments = instruments
         self._orphaned = orphaned
+        self._device_facts = device_facts
         self._tick_ns = int(tick_s * 1e9)
         self._next_tick_ns = 0
         self._last_step = 0
@@ -155,6 +157,7 @@ class StepLoop:
         clients = {} if self._channels is None else self._channels.clients
         return {
             "core": msgspec.to_builtins(self._core.snapshot()),
+            "device": self._device_facts(),
             "state": self._page.state.name.lower(),
             "step": self._last_step,
             "counters": {counter.name.lower(): self._counters[counter] for counter in Counter},

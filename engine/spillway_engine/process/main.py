@@ -23,6 +23,7 @@ from pathlib import Path
 
 from spillway_engine.errors import EngineError, ModelError, SettingsError
 from spillway_engine.instruments import Instruments
+from spillway_engine.plan import TellsFacts
 from spillway_engine.process.channels import Channels
 from spillway_engine.process.core_contract import Core, Loaded
 from spillway_engine.process.exits import EXIT_CANNOT_START, EXIT_OK, EXIT_USAGE
@@ -184,6 +185,7 @@ async def serve(
         instruments=instruments,
         tick_s=around.tick_s,
         orphaned=orphaned,
+        device_facts=loaded.runner.facts if isinstance(loaded.runner, TellsFacts) else dict,
     )
     channels = Channels(
         steps,

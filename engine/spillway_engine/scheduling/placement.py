@@ -10,6 +10,8 @@ A decode takes a block from any less important running sequence; the head of the
 important classes only, or two requests of one class would take turns at undoing each other's work.
 """
 
+from collections.abc import Iterable
+
 from spillway_engine.lifecycle import Event, Status, follow
 from spillway_engine.memory.allocation import BlockAllocator
 from spillway_engine.memory.blocks import IntegrityError
@@ -80,6 +82,13 @@ class Placement:
                 return False
             self.preempt(victim)
         return True
+
+    def secure_ahead(self, decoding: Iterable[Sequence]) -> None:
+        """Give each a block for the token after the next one, if it lacks it, as far as blocks are free."""
+        for sequence in decoding:
+            # preempted for somebody behind it: then it holds none
+            if sequence.block_ids and sequence.num_computed + 1 >= len(sequence.block_ids) * self._block_size:
+                self.blocks.grow(sequence)
 
     def preempt(self, victim: Sequence) -> None:
         """Take slot and blocks; what is known of it stays, and it waits at its old place to be computed again."""

@@ -229,6 +229,8 @@ class Scheduler:
                 continue
             if sequence.num_computed < len(sequence.block_ids) * size or self._placement.secure_block(sequence):
                 ready.append(sequence)
+        if self.settings.runs_ahead:
+            self._placement.secure_ahead(ready)
         return ready
 
     def _prefill_rows(self, num_tokens: int) -> list[Row]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 _DEVICE = re.compile(r"nvidia\d+")
+_UUID = re.compile(r"^GPU UUID:\s*(GPU-\S+)$", re.MULTILINE)
+_MINOR = re.compile(r"^Device Minor:\s*(\d+)$", re.MULTILINE)
 _GPU_SHARE = 0.9
 """Of a GPU's memory, for all engines on it together."""
 
@@ -29,14 +31,24 @@ class Share:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def look(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> Machine:
-    """Count the cores that this process may use and the GPUs that it may see."""
+def look(
+    environment: Mapping[str, str] = os.environ,
+    devices: Path = Path("/dev"),
+    driver: Path = Path("/proc/driver/nvidia/gpus"),
+) -> Machine:
+    """Count the cores that this process may use and the GPUs that it may see.
+
+    GPUs are named by UUID where the driver tells it: an index means another GPU to CUDA than to the driver, and another
+    one again after a GPU was lost. Where it does not, or `CUDA_VISIBLE_DEVICES` names them, by what is known.
+    """
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         gpus = [name.strip() for name in visible.split(",") if name.strip() not in {"", "-1"}]
     else:
-        gpus = [str(number) for number, _ in enumerate(sorted(filter(_DEVICE.fullmatch, _names(devices))))]
+        minors = sorted(int(name.removeprefix("nvidia")) for name in _names(devices) if _DEVICE.fullmatch(name))
+        uuids = _uuids(driver)
+        gpus = [uuids[minor] for minor in minors] if uuids.keys() >= set(minors) else list(map(str, range(len(minors))))
     return Machine(num_cores, tuple(gpus))
 
 
@@ -45,6 +57,20 @@ def _names(folder: Path) -> list[str]:
         return [entry.name for entry in folder.iterdir()]
     except OSError:
         return []
+
+
+def _uuids(driver: Path) -> dict[int, str]:
+    """Return the driver's GPUs: minor number of the device file to UUID."""
+    found = {}
+    for name in _names(driver):
+        try:
+            text = (driver / name / "information").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        uuid, minor = _UUID.search(text), _MINOR.search(text)
+        if uuid is not None and minor is not None:
+            found[int(minor[1])] = uuid[1]
+    return found
 
 
 def gpus_for(machine: Machine, device: str) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 Its manager runs the model in a thread of its own; this one hands in a prompt for every answer that comes out. Reads the
 case file named in the first argument and prints one JSON line.
 
-Option of a case: ``attention`` (``sdpa`` or ``eager``, which it turns into their paged forms).
+Options of a case: ``attention`` (``sdpa`` or ``eager``, which it turns into their paged forms), ``device`` (as torch
+names it; the CPU by default).
 """
 
 import json
@@ -57,6 +58,7 @@ def main() -> None:
     prompts, concurrency = case["prompts"], case["concurrency"]
     pages_each = -(-(max(map(len, prompts)) + case["max_tokens"]) // PAGE_SIZE) + 1
     model = AutoModelForCausalLM.from_pretrained(case["model_path"], dtype="auto", attn_implementation=attention)
+    model = model.to(case["options"].get("device", "cpu"))
     settings = GenerationConfig(max_new_tokens=case["max_tokens"], do_sample=False, eos_token_id=-1, pad_token_id=0)
     # The cache is bounded by hand: left alone it takes six tenths of the machine's memory.
     batching = ContinuousBatchingConfig(

@@ -2,6 +2,8 @@
 
 A round starts when the one before it has ended, as `generate` knows no arrivals: at a concurrency of N this is a closed
 loop of N clients that all wait for the slowest. Reads the case file named in the first argument, prints one JSON line.
+
+Option of a case: ``device`` (as torch names it; the CPU by default).
 """
 
 import json
@@ -25,12 +27,12 @@ class FirstToken:
     def __call__(self, input_ids: torch.Tensor, _scores: object, **_: object) -> torch.Tensor:
         """Note the time of the first call; returns False for every row."""
         self.at = self.at or time.perf_counter()
-        return torch.zeros(len(input_ids), dtype=torch.bool)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def generate(model: Any, batch: list[list[int]], max_tokens: int) -> tuple[int, float]:
     """Complete one batch; return its number of new tokens and the seconds to its first ones."""
-    prompts = torch.tensor(batch)
+    prompts = torch.tensor(batch, device=model.device)
     first = FirstToken()
     settings = GenerationConfig(
         max_new_tokens=max_tokens, min_new_tokens=max_tokens, do_sample=False, eos_token_id=None, pad_token_id=0
@@ -54,6 +56,7 @@ def main() -> None:
     if len({len(prompt) for prompt in prompts}) != 1:
         raise SystemExit("prompts of unequal lengths would need padding; this runner compares equal work only")
     model = AutoModelForCausalLM.from_pretrained(case["model_path"], dtype="auto").eval()
+    model = model.to(case["options"].get("device", "cpu"))
     generate(model, [prompt[::-1] for prompt in prompts[:size]], case["max_tokens"])
     begin = time.perf_counter()
     rounds = [

@@ -11,7 +11,7 @@ All that can go wrong becomes `AwayError`, but an error that Redis answers to on
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
@@ -21,6 +21,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from spillway.admission.ledger import scripts
 from spillway.admission.ledger.breaker import Sign
 from spillway.admission.ledger.scripts import Command, Script
+
+_CUT: Final = (RedisError, OSError, EOFError, RuntimeError)
+"""What an exchange on a broken connection ends in; uvloop has a RuntimeError for a write to one that was reset."""
 
 
 class AwayError(Exception):
@@ -64,7 +67,7 @@ class Line:
             raise AwayError(
                 f"no answer within {within_s * 1e3:.0f} ms", sign=Sign.TIMEOUT, maybe_done=self._is_sent
             ) from None
-        except (RedisError, OSError, EOFError) as error:
+        except _CUT as error:
             await self.close()
             message = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise AwayError(message, sign=Sign.ERROR, maybe_done=self._is_sent) from None
@@ -76,7 +79,7 @@ class Line:
         was_connected = self._connection.is_connected
         try:
             answers = await self._exchange(commands)
-        except (RedisError, OSError, EOFError):
+        except _CUT:
             if not was_connected:
                 raise
             await self.close()
