@@ -55,7 +55,7 @@ def test_a_good_day_is_rated_from_what_was_measured(fake_drill: ModuleType) -> N
 
 def test_what_was_not_done_costs(fake_drill: ModuleType) -> None:
     found = fake_drill.journal(KILL, at=0.0, seconds=130.0)
-    slow = msgspec.structs.replace(found, detection_s=0.3, status="aborted")
+    slow = msgspec.structs.replace(found, detection_s=0.9, status="aborted")
     rated = points(fake_drill, plan(roles={}), slow, had_control=False)
     assert rated["preparation"] == 2
     assert rated["roles"] == 1

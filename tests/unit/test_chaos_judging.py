@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from spillway_chaos import drill as drills
 from spillway_chaos.drill import AlertTerms
 from spillway_chaos.judging.findings import NAMES, judge
+from spillway_chaos.pages.picture import picture
 from spillway_chaos.stage.load import Second
 
 
@@ -76,11 +78,11 @@ def test_late_detection_and_recovery_are_found(fake_drill: ModuleType) -> None:
 def test_goodput_and_first_tokens_are_held_against_their_limits(fake_drill: ModuleType) -> None:
     half = [Second(second, 8, 4 if 3 <= second <= 6 else 8, 0, 0) for second in range(10)]
     load = fake_drill.load_result(timeline=half)
-    assert broken(fake_drill, fake_drill.terms_with(goodput_at_least=0.6), load=load) == ["goodput"]
-    assert broken(fake_drill, fake_drill.terms_with(goodput_at_least=0.5), load=load) == []
-    assert broken(fake_drill, fake_drill.terms_with(goodput_at_least=None, served_at_least=0.6), load=load) == [
-        "served"
+    assert broken(fake_drill, fake_drill.terms_with(goodput_at_least=0.6, served_at_least=None), load=load) == [
+        "goodput"
     ]
+    assert broken(fake_drill, fake_drill.terms_with(goodput_at_least=0.5, served_at_least=None), load=load) == []
+    assert broken(fake_drill, fake_drill.terms_with(served_at_least=0.6), load=load) == ["served"]
     assert broken(fake_drill, fake_drill.terms_with(first_token_within_s=0.03)) == ["first"]
     assert broken(fake_drill, fake_drill.terms_with(good_at_least=1.0, restarts_at_most=0)) == ["restarts"]
 
@@ -115,3 +117,13 @@ def test_pages_are_those_that_were_named_in_time_and_ended(fake_drill: ModuleTyp
     assert of(named, alerts=(page,), silent=False) == ["alerts"]
     ticket = msgspec.structs.replace(page, severity="ticket")
     assert of(AlertTerms(), alerts=(ticket,)) == []
+
+
+def test_a_picture_shows_all_that_was_seen(fake_drill: ModuleType) -> None:
+    kill = drills.load("engine-kill")
+    seen = fake_drill.evidence(alerts=(fake_drill.PAGE,))
+    drawn = picture(fake_drill.journal(kill, at=0.0, seen=seen))
+    for wanted in ("engine-0", "engine-1", "page: availability", "GoldAvailabilityPageQuick", "second 9: 8 good"):
+        assert wanted in drawn
+    assert drawn.count('class="away"') == 1
+    assert picture(fake_drill.journal(kill, at=0.0, problem="the generator lagged")) == ""
