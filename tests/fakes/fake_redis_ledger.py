@@ -68,12 +68,17 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def running(
-    url: str | None, *, gateway_id: str = "gateway-0", lease_s: float = 15.0, num_gateways: int = 1
+    url: str | None,
+    *,
+    gateway_id: str = "gateway-0",
+    lease_s: float = 15.0,
+    num_gateways: int = 1,
+    timeout_s: float = TIMEOUT_S,
 ) -> AsyncIterator[Run]:
     events: list[str] = []
     ledger = GuardedLedger(
         url,
-        AdmissionSettings(lease_s=lease_s, redis_timeout_s=TIMEOUT_S),
+        AdmissionSettings(lease_s=lease_s, redis_timeout_s=timeout_s),
         gateway_id=gateway_id,
         num_gateways=num_gateways,
         log=lambda event, **_: events.append(event),
