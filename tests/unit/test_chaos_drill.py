@@ -143,3 +143,14 @@ def test_names_are_found_or_told_with_one_that_is_like_it() -> None:
         drills.load("nowhere.yaml")
     with pytest.raises(UsageError, match="is no YAML"):
         drills.parse("a: [", Path("mine.yaml"))
+
+
+def test_the_table_of_faults_in_the_docs_is_that_of_the_drills() -> None:
+    said = (Path(__file__).parents[2] / "docs" / "chaos.md").read_text(encoding="utf-8")
+    for name in SHIPPED:
+        drill = drills.load(name)
+        for fault in drill.terms.faults:
+            proof = next(each for each in drill.experiment.method if each.name == fault.proof).provider.func
+            control = f"without {drill.terms.control.turns_off}" if drill.terms.control else "none"
+            row = f"| `{fault.kind}` | {CATALOGUE[fault.kind]} | `{name}` | `{proof}` | {control} |"
+            assert row in said
