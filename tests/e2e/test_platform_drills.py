@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import yaml
 
+from spillway.bench.served import SERVES_ALL
 from spillway_chaos import drill as drills
 
 PATIENCE_S = 240.0
@@ -29,8 +30,24 @@ def journals(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob(".chaos/journals/*/*.json"))]
 
 
+def unhurried(folder: Path, name: str) -> Path:
+    """A shipped drill as it is, but for its times: on a machine that others use, too, they are for drills to judge."""
+    content = yaml.safe_load(drills.shipped()[name].read_text(encoding="utf-8"))
+    terms = content["extensions"][0]
+    terms["platform"]["flags"] += SERVES_ALL
+    terms["expect"] |= {
+        "served_at_least": 0.1, "pause_at_most_s": 60, "detected_within_s": 30, "recovered_within_s": 60,
+    }  # fmt: skip
+    for step in content["method"]:
+        if step["name"] == "a successor is ready":
+            step["provider"]["arguments"]["within_s"] = 60
+    file = folder / f"{name}-unhurried.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
 def test_a_kill_holds_and_its_control_turns_red(tmp_path: Path) -> None:
-    done = chaos(tmp_path, "run", "engine-kill", "--quiet")
+    done = chaos(tmp_path, "run", str(unhurried(tmp_path, "engine-kill")), "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr
     held, control = journals(tmp_path)
     assert (held["verdict"], held["is_control"], held["deviated"]) == ("passed", False, False)

@@ -28,7 +28,8 @@ PER_SECOND: Final = 50
 _WENT_WELL: Final = (None, Outcome.COMPLETED.value)
 """Outcomes of requests that are told each: they come no faster than they are served. Refusals come in floods."""
 _EVERY_S: Final = 0.1
-_AT_ONCE: Final = 64
+BREATH_S: Final = 0.001
+_AT_ONCE: Final = 16
 """Lines in one write."""
 _FAREWELL_S: Final = 1.0
 
@@ -134,6 +135,7 @@ class EventLog:
                 self._say(*self._waiting.popleft())
                 if len(self._ready) >= _AT_ONCE or not self._waiting:
                     self._write()
+                    time.sleep(BREATH_S)  # the loop that serves goes first
             if ending:
                 return
 

@@ -20,6 +20,8 @@ EVERY_S: Final = 0.2
 BATCH: Final = 128
 AT_ONCE: Final = 8
 """Traces made before the loop goes first again: a quarter of a millisecond. To hand over costs as much as one trace."""
+BREATH_S: Final = 0.001
+"""Between them: to give way is not enough, for the loop lets go of the interpreter with each system call."""
 _FAREWELL_S: Final = 2.0
 
 
@@ -46,7 +48,7 @@ class Pipeline:
         log: Callable[..., None],
         capacity: int = CAPACITY,
         every_s: float = EVERY_S,
-        yielding: Callable[[], None] = lambda: time.sleep(0),
+        yielding: Callable[[], None] = lambda: time.sleep(BREATH_S),
     ) -> None:
         """`yielding` lets other threads go first."""
         self._sinks, self._log, self._capacity, self._every_s = tuple(sinks), log, capacity, every_s
