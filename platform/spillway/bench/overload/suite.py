@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from spillway.admission.contract import Objective
 from spillway.admission.identity.keys import declaration, new_key
 from spillway.bench.figures import print_table
@@ -102,7 +104,7 @@ class SuiteFound:
     def as_dict(self) -> dict[str, Any]:
         """Return everything, for JSON."""
         return {
-            "objective": asdict(self.objective),
+            "objective": msgspec.structs.asdict(self.objective),
             "capacity": asdict(self.capacity),
             "peak": self.peak,
             "targets": [target.as_dict() for target in self.targets],
